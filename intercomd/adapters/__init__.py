@@ -1,0 +1,1 @@
+"""Adapters: each hardware or network library is imported in exactly one file here."""

@@ -1,0 +1,1 @@
+"""The pure core: reducers without clock, randomness, threads or input and output."""

@@ -1,0 +1,118 @@
+"""What a station's call logic can order. Effects are imperatives; one interpreter carries them out in their order,
+and a `Persist` is on flash before the `Send` that follows it leaves."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from intercomd.core.events import Timer
+from intercomd.core.protocol import CallRecord, Candidate, Request, Sdp
+from intercomd.core.snapshot import Route, Snapshot
+from intercomd.errors import ErrorCode
+from intercomd.ids import CallId
+
+
+class Jingle(StrEnum):
+    """A tone that is played once. Tones that last as long as a phase follow from the view (`core/panel.py`)."""
+
+    CONNECTED = "connected"
+    """Both directions carry audio: speak now."""
+    RESTORED = "restored"
+    """A call comes back after a reboot: the microphone opens after this."""
+    ENDED = "ended"
+
+
+@dataclass(frozen=True, slots=True)
+class Persist:
+    """Write the snapshot (and put `record` into the outbox) in one transaction, before anything that follows."""
+
+    snapshot: Snapshot
+    record: CallRecord | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """Send a request to the hub; comes back as `Replied` or `Unanswered`."""
+
+    request: Request
+
+
+@dataclass(frozen=True, slots=True)
+class StartMedia:
+    """Build a peer connection for this epoch (the last one's ends). The offerer's description comes as `Described`;
+    the answerer waits for `ApplyRemote`."""
+
+    call_id: CallId
+    epoch: int
+    offerer: bool
+
+
+@dataclass(frozen=True, slots=True)
+class StopMedia:
+    """End the peer connection, whatever its epoch. Closing goes on in the background."""
+
+
+@dataclass(frozen=True, slots=True)
+class ApplyRemote:
+    epoch: int
+    sdp: Sdp
+
+
+@dataclass(frozen=True, slots=True)
+class AddCandidate:
+    epoch: int
+    candidate: Candidate | None
+
+
+@dataclass(frozen=True, slots=True)
+class OpenMicrophone:
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class CloseMicrophone:
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class SetRoute:
+    route: Route
+
+
+@dataclass(frozen=True, slots=True)
+class Play:
+    jingle: Jingle
+
+
+@dataclass(frozen=True, slots=True)
+class StartTimer:
+    """Fires as `TimerFired(timer)` after `delay_s`; a timer of the same kind is replaced."""
+
+    timer: Timer
+    delay_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class CancelTimer:
+    kind: str
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """A line for the technician's journal. `reason` is free text of ours, never text from the wire."""
+
+    code: ErrorCode
+    call_id: CallId | None = None
+    peer: str = ""
+    epoch: int = 0
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class FlushOutbox:
+    """The hub has us registered: upload waiting records in batches."""
+
+
+Effect = (
+    Persist | Send | StartMedia | StopMedia | ApplyRemote | AddCandidate | OpenMicrophone | CloseMicrophone | SetRoute | Play
+    | StartTimer | CancelTimer | Report | FlushOutbox
+)  # fmt: skip

@@ -1,0 +1,418 @@
+"""Signalling protocol, version 1: every message as a typed struct, shared by station, hub and page.
+
+Requests go from client to hub and are always acknowledged (`Reply`); notices go from hub to client. Field names on
+the wire are camelCase. Unknown fields are ignored, so that legacy clients' extra fields (`callerId`, `duration`, ...)
+do no harm; a wrong shape raises `BadMessage`, which names the field and the reason.
+"""
+
+from enum import StrEnum
+from typing import Annotated, Any, ClassVar, Literal, TypeVar
+
+import msgspec
+from msgspec import UNSET, Meta, UnsetType
+
+PROTOCOL_VERSION = 1
+
+MAX_MESSAGE_BYTES = 64 * 1024
+MAX_SDP_CHARS = 32 * 1024
+MAX_ID_CHARS = 128
+MAX_NAME_CHARS = 200
+MAX_CANDIDATE_CHARS = 1024
+MAX_RECORDS_PER_UPLOAD = 200
+MAX_RESYNC_CALLS = 16
+
+Identifier = Annotated[str, Meta(min_length=1, max_length=MAX_ID_CHARS)]
+Name = Annotated[str, Meta(max_length=MAX_NAME_CHARS)]
+Epoch = Annotated[int, Meta(ge=0, le=1_000_000)]
+Seq = Annotated[int, Meta(ge=0)]
+Seconds = Annotated[float, Meta(ge=0, le=10_000_000_000)]
+
+
+class BadMessage(ValueError):
+    """A payload of the wrong shape. The text says which field and why; it never repeats the payload."""
+
+
+class HubPhase(StrEnum):
+    """A call's phase as the hub owns it."""
+
+    RINGING = "ringing"
+    CONNECTING = "connecting"
+    CONNECTED = "connected"
+    INTERRUPTED = "interrupted"
+    ENDED = "ended"
+
+
+class EndReason(StrEnum):
+    """Why a call is over. The inward reason of the record; `outcome` gives the outward word."""
+
+    COMPLETED = "completed"
+    REJECTED = "rejected"
+    CANCELLED = "cancelled"
+    TIMEOUT = "timeout"
+    BUSY = "busy"
+    OFFLINE = "user_offline"
+    NOT_ALLOWED = "not_allowed"
+    DO_NOT_DISTURB = "do_not_disturb"
+    ANSWERED_ELSEWHERE = "answered_elsewhere"
+    CALLER_GONE = "caller_gone"
+    PEER_LOST = "peer_lost"
+    MEDIA_FAILED = "media_failed"
+    CARD_MISSING = "card_missing"
+    CARD_DENIED = "card_denied"
+    NETWORK = "network"
+    FAILED = "failed"
+
+
+class Struct(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
+    """Base of everything on the wire: immutable, hashable, camelCase outside."""
+
+
+class Sdp(Struct):
+    """A session description (RFC 8866) and its role in offer/answer (RFC 3264)."""
+
+    type: Literal["offer", "answer"]
+    sdp: Annotated[str, Meta(max_length=MAX_SDP_CHARS)]
+
+
+class Candidate(Struct):
+    """An ICE candidate as browsers write it (RFC 8839)."""
+
+    candidate: Annotated[str, Meta(max_length=MAX_CANDIDATE_CHARS)]
+    sdp_mid: Annotated[str, Meta(max_length=64)] | None = None
+    sdp_m_line_index: Annotated[int, Meta(ge=0, le=64)] | None = None
+
+
+
+class Metrics(Struct):
+    """The guide's five metrics and a few of our own; all optional. Times in seconds."""
+
+    connection_time: Seconds | None = None
+    audio_packets_lost: Annotated[int, Meta(ge=-(2**31), le=2**31)] | None = None
+    audio_packets_received: Annotated[int, Meta(ge=0)] | None = None
+    jitter: Seconds | None = None
+    round_trip_time: Seconds | None = None
+    call_duration: Seconds | None = None
+    concealed_ratio: Annotated[float, Meta(ge=0, le=1)] | None = None
+    buffer_delay: Seconds | None = None
+
+
+class CallState(Struct):
+    """The hub's view of a call: the truth. Times are seconds of the hub's clock (Unix)."""
+
+    call_id: Identifier
+    caller_id: Identifier
+    recipient_id: Identifier
+    phase: HubPhase
+    epoch: Epoch
+    seq: Seq
+    created_at: float
+    callee_id: Identifier | None = None
+    caller_name: Name = ""
+    callee_name: Name = ""
+    peer_present: bool = True
+    answered_at: float | None = None
+    ended_at: float | None = None
+    end_reason: EndReason | None = None
+    lease: float | None = None
+
+
+class IceServer(Struct):
+    """As RTCIceServer of the W3C's WebRTC 1.0."""
+
+    urls: list[str]
+    username: str | None = None
+    credential: str | None = None
+
+
+class CallRecord(Struct):
+    """A call record as a station keeps it in its outbox and uploads it."""
+
+    call_id: Identifier
+    peer_id: Identifier
+    role: Literal["caller", "callee"]
+    end_reason: EndReason
+    started_at: float
+    ended_at: float
+    answered_at: float | None = None
+    metrics: Metrics | None = None
+
+
+# ---------------------------------------------------------------------------------------------------- requests
+
+
+class Request(Struct):
+    """Client to hub. `event` is the Socket.IO event's name."""
+
+    event: ClassVar[str] = ""
+
+
+class KnownCall(Struct):
+    """A call as a client remembers it, sent with `resync`."""
+
+    call_id: Identifier
+    epoch: Epoch
+    phase: Annotated[str, Meta(max_length=32)]
+
+
+class Resync(Request):
+    event: ClassVar[str] = "resync"
+    calls: Annotated[tuple[KnownCall, ...], Meta(max_length=MAX_RESYNC_CALLS)] = ()
+
+
+class RejoinCall(Request):
+    event: ClassVar[str] = "rejoin_call"
+    call_id: Identifier
+
+
+class Heartbeat(Request):
+    event: ClassVar[str] = "heartbeat"
+    t: float
+
+
+class InitiateCall(Request):
+    event: ClassVar[str] = "initiate_call"
+    call_id: Identifier
+    recipient_id: Identifier
+    conversation_id: Identifier | None = None
+
+
+class AcceptCall(Request):
+    event: ClassVar[str] = "accept_call"
+    call_id: Identifier
+
+
+class RejectCall(Request):
+    event: ClassVar[str] = "reject_call"
+    call_id: Identifier
+    reason: Annotated[str, Meta(max_length=64)] | None = None
+
+
+class CancelCall(Request):
+    event: ClassVar[str] = "cancel_call"
+    call_id: Identifier
+
+
+class EndCall(Request):
+    """`reason` is only taken when it names a failure that the client alone can know (`media_failed`, `card_missing`,
+    `card_denied`, `network`); anything else ends the call as `completed`."""
+
+    event: ClassVar[str] = "end_call"
+    call_id: Identifier
+    reason: Annotated[str, Meta(max_length=64)] | None = None
+
+
+class WebrtcOffer(Request):
+    event: ClassVar[str] = "webrtc_offer"
+    call_id: Identifier
+    sdp: Sdp
+    epoch: Epoch | None = None
+
+
+class WebrtcAnswer(Request):
+    event: ClassVar[str] = "webrtc_answer"
+    call_id: Identifier
+    sdp: Sdp
+    epoch: Epoch | None = None
+
+
+class WebrtcIceCandidate(Request):
+    """`candidate` null means the end of candidates."""
+
+    event: ClassVar[str] = "webrtc_ice_candidate"
+    call_id: Identifier
+    candidate: Candidate | None
+    epoch: Epoch | None = None
+
+
+class WebrtcRestart(Request):
+    """Leave `epoch`; the hub names the next one."""
+
+    event: ClassVar[str] = "webrtc_restart"
+    call_id: Identifier
+    epoch: Epoch
+
+
+class CallMetrics(Request):
+    event: ClassVar[str] = "call_metrics"
+    call_id: Identifier
+    metrics: Metrics
+
+
+class UploadRecords(Request):
+    event: ClassVar[str] = "upload_records"
+    records: Annotated[tuple[CallRecord, ...], Meta(max_length=MAX_RECORDS_PER_UPLOAD)]
+
+
+REQUESTS: dict[str, type[Request]] = {
+    request.event: request
+    for request in (
+        Resync, RejoinCall, Heartbeat, InitiateCall, AcceptCall, RejectCall, CancelCall, EndCall, WebrtcOffer,
+        WebrtcAnswer, WebrtcIceCandidate, WebrtcRestart, CallMetrics, UploadRecords,
+    )
+}  # fmt: skip
+
+
+class Code(StrEnum):
+    """Why a request was not carried out."""
+
+    BAD_REQUEST = "bad_request"
+    UNKNOWN_EVENT = "unknown_event"
+    UNAUTHORISED = "unauthorised"
+    PROTOCOL_UNSUPPORTED = "protocol_unsupported"
+    RATE_LIMITED = "rate_limited"
+    NOT_FOUND = "not_found"
+    NOT_PARTICIPANT = "not_participant"
+    NOT_THIS_DEVICE = "not_this_device"
+    CALL_ID_TAKEN = "call_id_taken"
+    BUSY = "busy"
+    STALE_EPOCH = "stale_epoch"
+    WRONG_PHASE = "wrong_phase"
+    NOT_ALLOWED = "not_allowed"
+    TRY_AGAIN = "try_again"
+    INTERNAL = "internal"
+
+
+class Reply(Struct):
+    """The acknowledgement of every request. `call` is the state after it, where the request is about a call;
+    the other fields belong to `resync` and `heartbeat`."""
+
+    ok: bool
+    code: Code | None = None
+    message: str | None = None
+    call: CallState | None = None
+    calls: tuple[CallState, ...] | UnsetType = UNSET
+    server_time: float | UnsetType = UNSET
+    ice_servers: list[IceServer] | UnsetType = UNSET
+
+
+# ----------------------------------------------------------------------------------------------------- notices
+
+
+class Notice(Struct):
+    """Hub to client, about one call. `seq` counts per call: a client drops what it has seen."""
+
+    event: ClassVar[str] = ""
+    call_id: Identifier
+    seq: Seq
+
+
+class IncomingCall(Notice, kw_only=True):
+    event: ClassVar[str] = "incoming_call"
+    caller_id: Identifier
+    caller_role: str = "station"
+    caller_name: Name = ""
+    caller_avatar: str | None = None
+    conversation_id: Identifier | None = None
+    ring_timeout: Seconds
+
+
+class CallInitiated(Notice):
+    """It rings at the other end."""
+
+    event: ClassVar[str] = "call_initiated"
+
+
+class CallAccepted(Notice, kw_only=True):
+    event: ClassVar[str] = "call_accepted"
+    accepter_id: Identifier
+    accepter_role: str = "station"
+    accepter_name: Name = ""
+    epoch: Epoch
+
+
+class CallRejected(Notice):
+    event: ClassVar[str] = "call_rejected"
+    rejecter_id: Identifier
+    reason: str | None = None
+
+
+class CallCancelled(Notice, kw_only=True):
+    event: ClassVar[str] = "call_cancelled"
+    canceller_id: Identifier | None = None
+    reason: EndReason
+
+
+class CallEnded(Notice, kw_only=True):
+    event: ClassVar[str] = "call_ended"
+    ender_id: Identifier | None = None
+    duration: Seconds = 0.0
+    reason: EndReason
+
+
+class CallFailed(Notice):
+    event: ClassVar[str] = "call_failed"
+    reason: EndReason
+    message: str = ""
+
+
+class OfferReceived(Notice):
+    event: ClassVar[str] = "webrtc_offer"
+    offer_id: Identifier
+    epoch: Epoch
+    sdp: Sdp
+
+
+class AnswerReceived(Notice):
+    event: ClassVar[str] = "webrtc_answer"
+    answer_id: Identifier
+    epoch: Epoch
+    sdp: Sdp
+
+
+class CandidateReceived(Notice):
+    event: ClassVar[str] = "webrtc_ice_candidate"
+    candidate_id: Identifier
+    epoch: Epoch
+    candidate: Candidate | None
+
+
+class RestartOrdered(Notice):
+    event: ClassVar[str] = "webrtc_restart"
+    epoch: Epoch
+
+
+class CallStateChanged(Notice):
+    """The whole state, sent when the peer vanishes or returns."""
+
+    event: ClassVar[str] = "call_state"
+    state: CallState
+
+
+NOTICES: dict[str, type[Notice]] = {
+    notice.event: notice
+    for notice in (
+        IncomingCall, CallInitiated, CallAccepted, CallRejected, CallCancelled, CallEnded, CallFailed, OfferReceived,
+        AnswerReceived, CandidateReceived, RestartOrdered, CallStateChanged,
+    )
+}  # fmt: skip
+
+HUB_HEARTBEAT_EVENT = "heartbeat"
+"""The hub's own heartbeat to the client: `{t}`, acknowledged with `{ok: true}`. It concerns no call."""
+
+
+class ConnectAuth(Struct):
+    """The Socket.IO `auth` payload. `protocol` absent = a legacy client."""
+
+    token: Annotated[str, Meta(min_length=1, max_length=512)]
+    instance: Identifier | None = None
+    protocol: int | None = None
+    capabilities: Annotated[list[Annotated[str, Meta(max_length=64)]], Meta(max_length=32)] = []
+
+
+# ---------------------------------------------------------------------------------------------------- encoding
+
+_S = TypeVar("_S", bound=Struct)
+
+
+def decode(kind: type[_S], payload: object) -> _S:
+    """Turn a JSON-like `payload` (dict, list, str, ...) into a struct. Raises `BadMessage`."""
+    try:
+        return msgspec.convert(payload, kind, strict=True)
+    except msgspec.ValidationError as error:
+        raise BadMessage(str(error)) from None
+
+
+def encode(struct: Struct) -> dict[str, Any]:
+    """The JSON-like dict of a struct, with its wire names; defaults are left out."""
+    encoded: dict[str, Any] = msgspec.to_builtins(struct)
+    return encoded

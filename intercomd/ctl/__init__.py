@@ -1,0 +1,1 @@
+"""intercomctl: the technician's command."""

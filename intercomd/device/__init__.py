@@ -1,0 +1,1 @@
+"""The station daemon: composition root, interpreter, control socket."""

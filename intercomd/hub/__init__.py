@@ -1,0 +1,1 @@
+"""The hub: Socket.IO server, records, administration."""

@@ -1,0 +1,1 @@
+"""The audio engine: frames, codecs, buffers and tones. It knows no calls."""

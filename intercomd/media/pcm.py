@@ -1,0 +1,48 @@
+"""The engine's one audio format: 48 kHz, mono, signed 16 bit, in periods of 480 frames (10 ms)."""
+
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+RATE_HZ = 48_000
+PERIOD_FRAMES = 480
+"""10 ms: what the card hands over at a time, and what echo cancellers take."""
+PERIODS = 4
+"""The card's buffer. 480 × 4 was measured: 960 × 3 gave write xruns and four times the latency."""
+QUEUED_PERIODS = 2
+"""How much playout is kept queued; the rest of the buffer is reserve."""
+
+Pcm = npt.NDArray[np.int16]
+"""shape (frames,), 48 kHz mono, native-endian signed 16 bit."""
+
+SILENCE: Pcm = np.zeros(PERIOD_FRAMES, np.int16)
+SILENCE.setflags(write=False)
+
+
+class VoiceSource(Protocol):
+    """Where the playout thread gets the far end's voice."""
+
+    def pull(self) -> Pcm:
+        """Exactly one period, shape (480,). Called every 10 ms in the playout thread: never blocks, never raises,
+        gives silence when there is nothing."""
+        ...
+
+
+class VoiceSink(Protocol):
+    """Where the capture thread puts the near end's voice."""
+
+    def push(self, period: Pcm) -> None:
+        """Take one period, shape (480,). Called every 10 ms in the capture thread: never blocks, never raises."""
+        ...
+
+
+def level_dbfs(period: Pcm) -> float:
+    """RMS level relative to a full-scale square wave, in dBFS; −96.0 for silence."""
+    rms = float(np.sqrt(np.mean(np.square(period.astype(np.float32))))) if len(period) else 0.0
+    return max(-96.0, 20.0 * float(np.log10(rms / 32768.0))) if rms > 0 else -96.0
+
+
+def mix(one: Pcm, other: Pcm) -> Pcm:
+    """The sum of two periods, clipped to the format."""
+    return np.clip(one.astype(np.int32) + other, -32768, 32767).astype(np.int16)

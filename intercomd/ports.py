@@ -1,0 +1,271 @@
+"""The ports: what the station needs from the outside, as typed Protocols.
+
+Behind each stands one adapter (`intercomd/adapters/`) and one faithful fake (`intercomd/fakes.py`); both pass the same
+contract tests (`tests/contract/`). Callbacks named `on_…` may come from any thread unless the port says otherwise.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from intercomd.core.events import Card
+from intercomd.core.protocol import CallRecord, Candidate, IceServer, Metrics, Notice, Reply, Request, Sdp
+from intercomd.core.snapshot import Snapshot
+from intercomd.errors import ErrorCode
+from intercomd.ids import InstanceId
+from intercomd.media.pcm import Pcm, VoiceSink, VoiceSource
+
+# ------------------------------------------------------------------------------------------------- sound card
+
+
+class CardError(Exception):
+    """The card cannot be opened or has gone. `card` says in which way; the text names the PCM, alsa-lib's reason and,
+    for a busy card, its holder where it is known."""
+
+    def __init__(self, card: Card, message: str) -> None:
+        super().__init__(message)
+        self.card = card
+
+
+class PlayoutStream(Protocol):
+    """An open playback PCM: 48 kHz, mono, S16, 480 frames × 4 (checked against what was granted)."""
+
+    def write(self, period: Pcm) -> int:
+        """Write one period, shape (480,), blocking while more than `QUEUED_PERIODS` are queued, at most 500 ms.
+        Returns the frames lost by an underrun (0 as a rule): after one, the stream is refilled by this call.
+        Raises `CardError` when the card is gone or does not move."""
+        ...
+
+    def queued_frames(self) -> int:
+        """Frames written and not yet heard, as far as alsa-lib can tell."""
+        ...
+
+    def close(self) -> None:
+        """Drop what is queued and close, fast. Idempotent."""
+        ...
+
+
+class CaptureStream(Protocol):
+    """An open capture PCM: 48 kHz, mono, S16, 480 frames × 4."""
+
+    def read(self) -> tuple[Pcm, int]:
+        """One period, shape (480,), and the frames lost before it by an overrun. Blocks at most 500 ms.
+        Raises `CardError` when the card is gone or does not move."""
+        ...
+
+    def close(self) -> None:
+        """Idempotent."""
+        ...
+
+
+class SoundCard(Protocol):
+    """PCMs by ALSA name. Opening may take up to a second and is done in the audio threads, never on the event loop."""
+
+    def open_playout(self, pcm: str) -> PlayoutStream:
+        """Raises `CardError`."""
+        ...
+
+    def open_capture(self, pcm: str) -> CaptureStream:
+        """Raises `CardError`."""
+        ...
+
+
+# ------------------------------------------------------------------------------------------------------ pins
+
+
+class PinsError(Exception):
+    """A line or the chip is not to be had. `code` is GPIO_MISSING or GPIO_BUSY; the text names the line."""
+
+    def __init__(self, code: ErrorCode, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class Pins(Protocol):
+    """The panel's lines by their names in the board file (`call`, `hangup`, `speaker`; `ready`, `ringing`, ...)."""
+
+    def start(self, on_edge: Callable[[str, bool, int], None]) -> Sequence[PinsError]:
+        """Claim all lines; lines that cannot be had are returned, the others work. `on_edge(button, pressed, at_ns)`
+        is called for each raw edge (no debounce here), from any thread, with CLOCK_MONOTONIC nanoseconds."""
+        ...
+
+    def set_led(self, name: str, lit: bool) -> None:
+        """Idempotent; an LED that is not on this board is ignored."""
+        ...
+
+    def levels(self) -> Mapping[str, bool]:
+        """Every button and LED by name: pressed or lit, read back from the lines."""
+        ...
+
+    def drive(self, button: str, pressed: bool) -> None:
+        """Move a button's line: only with simulated pins (demo, tests). Raises `PinsError` on real ones."""
+        ...
+
+    def close(self) -> None:
+        """LEDs off, lines released. Idempotent."""
+        ...
+
+
+# ----------------------------------------------------------------------------------------------------- store
+
+
+class StoreError(Exception):
+    """A write failed or did not end in time; the text says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """What the store found at start. `age_s` by the wall clock, None where it cannot be (clock went backwards).
+    `quarantined` says what was wrong with a file that was set aside, and where it is now."""
+
+    snapshot: Snapshot
+    instance: InstanceId
+    age_s: float | None
+    quarantined: str | None = None
+
+
+class Store(Protocol):
+    """State and outbox on flash. One writer; a `save` that has returned survives a power cut."""
+
+    async def load(self) -> Loaded:
+        """Open, check, create or quarantine. Never raises for a bad file; raises `StoreError` only if nothing at all
+        can be stored (the station then runs with volatile state)."""
+        ...
+
+    async def save(self, snapshot: Snapshot, record: CallRecord | None) -> None:
+        """One transaction. Raises `StoreError`."""
+        ...
+
+    async def waiting_records(self, limit: int) -> Sequence[CallRecord]:
+        """The oldest records of the outbox."""
+        ...
+
+    async def forget_records(self, call_ids: Sequence[str]) -> None:
+        """The hub has them."""
+        ...
+
+    async def close(self) -> None: ...
+
+
+# ------------------------------------------------------------------------------------------------ signalling
+
+
+class Unreachable(Exception):  # noqa: N818  (it names a state, and callers say `except Unreachable`)
+    """No acknowledgement in time, or no link: the request may or may not have arrived."""
+
+
+class Signalling(Protocol):
+    """The link to the hub with its own supervisor. All callbacks and methods on the event loop."""
+
+    async def run(self, on_link: Callable[[bool], None], on_notice: Callable[[Notice], None]) -> None:
+        """Connect and stay connected until cancelled. `on_link(True)` when a connection stands (not yet resynced)."""
+        ...
+
+    async def request(self, request: Request, deadline_s: float = 5.0) -> Reply:
+        """Send and await the acknowledgement. Raises `Unreachable`."""
+        ...
+
+    def kick(self) -> None:
+        """The network changed or a person waits: try at once instead of after the back-off."""
+        ...
+
+    @property
+    def status(self) -> "LinkStatus": ...
+
+
+@dataclass(frozen=True, slots=True)
+class LinkStatus:
+    """`state` is down, connecting, up or refused; `age_s` the seconds since the hub was last heard, None if never."""
+
+    state: str
+    age_s: float | None
+    failed_attempts: int = 0
+    reason: str = ""
+
+
+# ----------------------------------------------------------------------------------------------------- media
+
+
+class MediaListener(Protocol):
+    """What media tells the station; always on the event loop."""
+
+    def described(self, epoch: int, sdp: Sdp) -> None: ...
+    def candidate_gathered(self, epoch: int, candidate: Candidate | None) -> None: ...
+    def media_up(self, epoch: int) -> None: ...
+    def media_silent(self, epoch: int) -> None: ...
+    def media_lost(self, epoch: int, reason: str) -> None: ...
+
+
+class Media(Protocol):
+    """Peer connections, one at a time, each for one epoch. Methods on the event loop; none of them blocks or raises:
+    what goes wrong is heard as `media_lost`. Events of an epoch that was stopped are never delivered."""
+
+    def start(self, epoch: int, offerer: bool, ice_servers: Sequence[IceServer]) -> None: ...
+    def apply(self, epoch: int, sdp: Sdp) -> None: ...
+    def add_candidate(self, epoch: int, candidate: Candidate | None) -> None: ...
+    def stop(self) -> None:
+        """The connection closes in the background, within 2 s."""
+        ...
+
+    @property
+    def source(self) -> VoiceSource:
+        """The far end's voice: silence while there is no connection. The same object for the process's life."""
+        ...
+
+    @property
+    def sink(self) -> VoiceSink:
+        """The near end's voice goes here; dropped while there is no connection. The same object for ever."""
+        ...
+
+    def metrics(self) -> Metrics | None:
+        """Of the running connection."""
+        ...
+
+    async def close(self) -> None: ...
+
+
+# --------------------------------------------------------------------------------------------------- journal
+
+
+class Journal(Protocol):
+    """Lines with fields for the technician (INTERFACES: CALL_ID, PEER, EPOCH, PHASE, REASON, ...)."""
+
+    def report(self, code: ErrorCode, message: str = "", **fields: str | int | float) -> None:
+        """One line. Never raises, never blocks for long; values are length-capped and stripped of control characters.
+        `message` overrides the code's text where a line needs a name in it."""
+        ...
+
+
+class Supervisor(Protocol):
+    """systemd's side of a service: readiness, watchdog, status text. Without systemd all are no-ops."""
+
+    def ready(self) -> None: ...
+    def status(self, text: str) -> None: ...
+    def alive(self) -> None:
+        """Feed the watchdog."""
+        ...
+
+    def stopping(self) -> None: ...
+
+    @property
+    def watchdog_s(self) -> float | None:
+        """How often systemd wants to hear `alive`, or None."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Levels:
+    """Meters of the engine, in dBFS, and its counters."""
+
+    capture_dbfs: float = -96.0
+    playout_dbfs: float = -96.0
+    capture_open: bool = False
+    playout_open: bool = False
+    xruns: int = 0
+    playout_queued_ms: float = 0.0
+    periods_played: int = 0
+    periods_captured: int = 0
+    extra: Mapping[str, float] = field(default_factory=dict)
+
+
+Spawn = Callable[[Awaitable[None]], None]
