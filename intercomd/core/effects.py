@@ -21,6 +21,37 @@ class Jingle(StrEnum):
     ENDED = "ended"
 
 
+class Tone(StrEnum):
+    """A tone that lasts as long as the view shows it (`core/panel.py`)."""
+
+    RINGING = "ringing"
+    RINGBACK = "ringback"
+    BUSY = "busy"
+    RECONNECTING = "reconnecting"
+    ERROR_NOT_ALLOWED = "error_not_allowed"
+    ERROR_NOT_FOUND = "error_not_found"
+    ERROR_NETWORK = "error_network"
+    ERROR_TIMEOUT = "error_timeout"
+    ERROR_UNKNOWN = "error_unknown"
+
+
+class Light(StrEnum):
+    """What an LED does. Every pattern begins lit, so that its first edge is the event's."""
+
+    OFF = "off"
+    ON = "on"
+    SLOW = "slow"
+    """1 Hz."""
+    FAST = "fast"
+    """4 Hz."""
+    FLASH_1 = "flash_1"
+    FLASH_2 = "flash_2"
+    FLASH_3 = "flash_3"
+    FLASH_4 = "flash_4"
+    FLASH_5 = "flash_5"
+    """n short flashes, then a pause of 1 s: the error LED counts out the kind of error."""
+
+
 @dataclass(frozen=True, slots=True)
 class Persist:
     """Write the snapshot (and put `record` into the outbox) in one transaction, before anything that follows."""
