@@ -1,0 +1,94 @@
+"""Secrets that the configuration names: systemd credentials (systemd.exec(5), `$CREDENTIALS_DIRECTORY`), or
+files that only their owner can read."""
+
+import stat
+from collections.abc import Mapping
+from pathlib import Path
+
+from intercomd.config.mistakes import ConfigError, Mistake
+from intercomd.config.tables import Ice, Station
+from intercomd.core.protocol import IceServer
+
+HUB_TOKEN = "hub-token"  # noqa: S105  (the credential's name)
+MAX_SECRET_BYTES = 4096
+
+
+def hub_token(station: Station, environ: Mapping[str, str]) -> str:
+    """The station's token. Raises `ConfigError`."""
+    path = _credential(HUB_TOKEN, environ) or (Path(station.token_file) if station.token_file else None)
+    if path is None:
+        raise ConfigError("configuration", (Mistake("station.token_file", *NO_TOKEN),))
+    return _read("station.token_file", path)
+
+
+def ice_servers(ice: Ice, environ: Mapping[str, str]) -> tuple[IceServer, ...]:
+    """The configured servers with their passwords, as the media adapter takes them. Raises `ConfigError`."""
+    return tuple(
+        IceServer(
+            urls=list(server.urls),
+            username=server.username or None,
+            credential=_read(f"ice.servers[{index}].credential_file", path) if path else None,
+        )
+        for index, server in enumerate(ice.servers)
+        for path in (secret_path(server.credential_file, environ),)
+    )
+
+
+NO_TOKEN = (
+    "there is no token",
+    f"a file with what `intercomd hub add-station NAME` prints, or a systemd credential `{HUB_TOKEN}`",
+)
+
+
+def token_mistake(station: Station, environ: Mapping[str, str]) -> Mistake | None:
+    """What is wrong with the token's source, without keeping the token."""
+    if _credential(HUB_TOKEN, environ):
+        return None
+    if not station.token_file:
+        return Mistake("station.token_file", *NO_TOKEN)
+    return secret_mistake("station.token_file", Path(station.token_file))
+
+
+def secret_path(name: str, environ: Mapping[str, str]) -> Path | None:
+    """An absolute path as it is, another name in the credentials' directory, "" as None."""
+    if not name:
+        return None
+    return Path(environ.get("CREDENTIALS_DIRECTORY", "/")) / name
+
+
+def secret_mistake(where: str, path: Path, credentials: str = "") -> Mistake | None:
+    """None if `path` is a non-empty file that only its owner can read, or that lies in `credentials`: systemd
+    sets the modes there."""
+    try:
+        mode = path.stat().st_mode
+        if mode & 0o077 and not (credentials and path.is_relative_to(credentials)):
+            allowed = f"0600 or 0400: `chmod 600 {path}`"
+            return Mistake(where, f"{path} can be read by others (mode {stat.S_IMODE(mode):04o})", allowed)
+        return (
+            None if path.read_bytes().strip() else Mistake(where, f"{path} is empty", "one line, the secret")
+        )
+    except OSError as error:
+        return Mistake(
+            where, f"{path}: {error.strerror}", "a file that the daemon's user can read, mode 0600"
+        )
+
+
+def _credential(name: str, environ: Mapping[str, str]) -> Path | None:
+    directory = environ.get("CREDENTIALS_DIRECTORY")
+    path = Path(directory) / name if directory else None
+    return path if path and path.is_file() else None
+
+
+def _read(where: str, path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            secret = file.read(MAX_SECRET_BYTES).decode().strip()
+    except OSError as error:
+        raise ConfigError(
+            "configuration", (Mistake(where, f"{path}: {error.strerror}", "a readable file"),)
+        ) from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(
+            "configuration", (Mistake(where, f"{path} is not text", "one line, the secret"),)
+        ) from error
+    return secret

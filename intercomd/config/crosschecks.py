@@ -1,0 +1,131 @@
+"""What no single key can tell: files that must exist, secrets' modes, keys that contradict each other."""
+
+import ipaddress
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from intercomd.config.credentials import secret_mistake, secret_path, token_mistake
+from intercomd.config.mistakes import Mistake
+from intercomd.config.tables import Call, Config, Hub, Ice, Panel, Station
+
+
+def cross_mistakes(config: Config, parts: Sequence[str], environ: Mapping[str, str]) -> Iterator[Mistake]:
+    """Every contradiction, missing file and unsafe setting for these parts (`device`, `hub`)."""
+    if "device" in parts:
+        yield from _station(config.station, environ)
+        yield from _call(config.call)
+        yield from _panel(config.panel)
+        yield from _ice(config.ice, environ)
+    if "hub" in parts:
+        yield from _hub(config.hub)
+
+
+def is_loopback(host: str) -> bool:
+    """True for names and addresses that never leave this machine."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _station(station: Station, environ: Mapping[str, str]) -> Iterator[Mistake]:
+    yield from _hub_url(station)
+    mistake = token_mistake(station, environ)
+    if mistake:
+        yield mistake
+    yield from _readable("station.hub_ca_file", station.hub_ca_file)
+
+
+def _hub_url(station: Station) -> Iterator[Mistake]:
+    where = "station.hub_url"
+    try:
+        url = urlsplit(station.hub_url)
+        host, _ = url.hostname, url.port
+    except ValueError as error:
+        yield Mistake(
+            where, f"{station.hub_url!r}: {error}", "scheme, host and port, as https://hub.example:8443"
+        )
+        return
+    if not host:
+        yield Mistake(
+            where, f"{station.hub_url!r} has no host", "scheme, host and port, as https://hub.example:8443"
+        )
+    elif url.scheme == "http" and not is_loopback(host) and not station.allow_insecure:
+        yield Mistake(
+            where,
+            f"plain http to {host}",
+            "https://, or set station.allow_insecure = true and accept the risk",
+        )
+
+
+def _call(call: Call) -> Iterator[Mistake]:
+    if call.lost_s <= call.silent_s:
+        yield Mistake(
+            "call.lost_s", f"is {call.lost_s:g}", f"more than call.silent_s, which is {call.silent_s:g}"
+        )
+
+
+def _panel(panel: Panel) -> Iterator[Mistake]:
+    named: dict[int, list[str]] = defaultdict(list)
+    for name, line in (*panel.buttons.items(), *panel.leds.items()):
+        named[line].append(name)
+    for line, names in named.items():
+        if len(names) > 1:
+            yield Mistake(
+                "panel", f"line {line} is used for {' and '.join(names)}", "one button or LED for each line"
+            )
+    yield from _readable("panel.board_file", panel.board_file)
+
+
+def _ice(ice: Ice, environ: Mapping[str, str]) -> Iterator[Mistake]:
+    for index, server in enumerate(ice.servers):
+        where = f"ice.servers[{index}]"
+        turn = any(url.startswith("turn") for url in server.urls)
+        if turn and not (server.username and server.credential_file):
+            yield Mistake(where, "a TURN server without username and credential_file", "both of them")
+        path = secret_path(server.credential_file, environ)
+        mistake = path and secret_mistake(
+            f"{where}.credential_file", path, environ.get("CREDENTIALS_DIRECTORY", "")
+        )
+        if mistake:
+            yield mistake
+
+
+def _hub(hub: Hub) -> Iterator[Mistake]:
+    if bool(hub.tls_cert) != bool(hub.tls_key):
+        yield Mistake(
+            "hub.tls_key" if hub.tls_cert else "hub.tls_cert", "is missing", "certificate and key together"
+        )
+    yield from _readable("hub.tls_cert", hub.tls_cert)
+    yield from _readable("hub.tls_key", hub.tls_key)
+    yield from _private_key(hub.tls_key)
+    if not hub.tls_cert and not is_loopback(hub.listen) and not hub.allow_insecure:
+        allowed = "hub.tls_cert and hub.tls_key, a loopback address, or hub.allow_insecure = true"
+        yield Mistake(
+            "hub.listen", f"{hub.listen} without TLS: tokens and voices' keys could be read", allowed
+        )
+
+
+def _private_key(path: str) -> Iterator[Mistake]:
+    """Group-readable is usual for keys (Debian's group ssl-cert), readable by everybody never is."""
+    try:
+        if path and Path(path).stat().st_mode & 0o007:
+            yield Mistake(
+                "hub.tls_key", f"{path} can be read by everybody", f"0640 or 0600: `chmod o= {path}`"
+            )
+    except OSError:
+        return  # told by `_readable`
+
+
+def _readable(where: str, path: str) -> Iterator[Mistake]:
+    if not path:
+        return
+    try:
+        with Path(path).open("rb") as file:
+            file.read(1)
+    except OSError as error:
+        yield Mistake(where, f"{path}: {error.strerror}", "a file that the daemon's user can read, or empty")

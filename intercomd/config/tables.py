@@ -1,0 +1,297 @@
+"""The configuration's tables, each a struct: a key's name carries its unit, its type the allowed range, its Meta
+the sentence that the README shows. `extra["allowed"]` says what is allowed where the type alone reads badly.
+"""
+
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+ButtonName = Literal["call", "hangup", "speaker"]
+LedName = Literal["ready", "ringing", "talking", "error", "microphone"]
+
+LINES = 54
+"""GPIO lines of the largest Raspberry Pi chip (BCM2711 has 54, of which 0–27 are on the header)."""
+
+_PATH = Meta(pattern="^(/.*)?$", extra={"allowed": "an absolute path, or empty"})
+_FULL_PATH = Meta(pattern="^/.", extra={"allowed": "an absolute path"})
+_PCM = Meta(
+    min_length=1, max_length=128, extra={"allowed": "the name of an ALSA PCM (`aplay -L` lists them)"}
+)
+_PCM_OR_EMPTY = Meta(max_length=128, extra={"allowed": "the name of an ALSA PCM, or empty"})
+
+Line = Annotated[int, Meta(ge=0, lt=LINES)]
+Url = Annotated[
+    str,
+    Meta(
+        pattern="^(stun|stuns|turn|turns):[^/]",
+        extra={"allowed": "a URL with stun:, stuns:, turn: or turns:"},
+    ),
+]
+
+
+class Table(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Base of the tables: immutable, every key with its default."""
+
+
+class Station(Table, frozen=True):
+    """Who this station is and where its hub is."""
+
+    name: Annotated[
+        str,
+        Meta(
+            min_length=1,
+            max_length=64,
+            description="The station's name, as shown by `intercomctl` and the journal.",
+        ),
+    ] = "station"
+    hub_url: Annotated[
+        str,
+        Meta(
+            pattern="^https?://[^/]",
+            extra={"allowed": "a URL with https://, or http:// to this machine"},
+            description="The hub's address. Plain http only to this machine, unless `allow_insecure`.",
+        ),
+    ] = "http://127.0.0.1:8080"
+    token_file: Annotated[
+        str,
+        _PATH,
+        Meta(
+            description="File with the station's token, for its owner only. A systemd credential `hub-token` wins."
+        ),
+    ] = ""
+    hub_ca_file: Annotated[
+        str,
+        _PATH,
+        Meta(description="Certificate (PEM) that the hub's must be signed by, instead of the system's list."),
+    ] = ""
+    allow_insecure: Annotated[
+        bool,
+        Meta(
+            description="Allow plain http to another machine: others can then read the token and listen in."
+        ),
+    ] = False
+    language: Annotated[Literal["en", "zh"], Meta(description="The residents' language.")] = "en"
+    state_dir: Annotated[
+        str, _FULL_PATH, Meta(description="Directory on flash for the call's state and unsent call records.")
+    ] = "/var/lib/intercomd"
+    control_socket: Annotated[
+        str,
+        _FULL_PATH,
+        Meta(description="Socket for `intercomctl`. The environment's INTERCOMD_CONTROL wins."),
+    ] = "/run/intercomd/control"
+
+
+class Audio(Table, frozen=True):
+    """The sound card, by ALSA names, and the voice codec."""
+
+    speaker_pcm: Annotated[
+        str, _PCM, Meta(description="Playback PCM of the loudspeaker; tones come out here too.")
+    ] = "intercom_speaker"
+    microphone_pcm: Annotated[str, _PCM, Meta(description="Capture PCM of the hands-free microphone.")] = (
+        "intercom_mic"
+    )
+    handset_pcm: Annotated[
+        str, _PCM_OR_EMPTY, Meta(description="Playback PCM of the handset; empty: as `speaker_pcm`.")
+    ] = ""
+    handset_microphone_pcm: Annotated[
+        str, _PCM_OR_EMPTY, Meta(description="Capture PCM of the handset; empty: as `microphone_pcm`.")
+    ] = ""
+    default_route: Annotated[
+        Literal["speaker", "handset"],
+        Meta(description="Where a call's voice comes out until the speaker button is pressed."),
+    ] = "speaker"
+    bitrate_bps: Annotated[
+        int, Meta(ge=6000, le=64000, description="Opus bit rate of the near end's voice.")
+    ] = 28000
+    frame_ms: Annotated[
+        Literal[20, 10], Meta(description="Opus frame: 10 means less delay and more packets.")
+    ] = 20
+    fec: Annotated[
+        bool, Meta(description="In-band error correction: a lost packet is partly rebuilt from the next one.")
+    ] = True
+    dtx: Annotated[bool, Meta(description="Send almost nothing while nobody speaks.")] = False
+    buffer_ms: Annotated[
+        int,
+        Meta(
+            ge=20,
+            le=120,
+            description="Receive buffer's depth: more survives more jitter, and delays the voice.",
+        ),
+    ] = 40
+
+
+class Panel(Table, frozen=True):
+    """Buttons and LEDs. Without a board file, and for lines not named here: the bare Pi of `hw/`."""
+
+    pin_factory: Annotated[
+        Literal["auto", "lgpio", "mock", "none"],
+        Meta(
+            description="How lines are reached. `auto`: the environment's GPIOZERO_PIN_FACTORY, else lgpio; "
+            "`mock`: simulated lines; `none`: no buttons and LEDs."
+        ),
+    ] = "auto"
+    chip_label: Annotated[
+        str,
+        Meta(
+            max_length=64,
+            description="Label of the GPIO chip (`gpiodetect`); empty: the Raspberry Pi's header.",
+        ),
+    ] = ""
+    board_file: Annotated[
+        str,
+        _PATH,
+        Meta(description="Board file with the lines of each button and LED; empty: the built-in bare Pi."),
+    ] = ""
+    buttons: Annotated[
+        dict[ButtonName, Line],
+        Meta(
+            description="Lines (BCM numbers) that differ from the board's, as `{ call = 17, hangup = 27 }`."
+        ),
+    ] = {}
+    leds: Annotated[
+        dict[LedName, Line],
+        Meta(description="The same for LEDs, as `{ ready = 5, microphone = 26 }`."),
+    ] = {}
+    debounce_ms: Annotated[
+        int,
+        Meta(ge=5, le=500, description="Further edges are ignored for this long after a button's first one."),
+    ] = 50
+    hold_s: Annotated[
+        float, Meta(ge=1, le=30, description="Holding the hang-up button this long is an action of its own.")
+    ] = 5.0
+
+
+class Call(Table, frozen=True):
+    """A call's time limits and its recovery."""
+
+    peer: Annotated[
+        str, Meta(max_length=128, description="Whom the call button calls: a station, a resident or a group.")
+    ] = ""
+    grace_s: Annotated[
+        float,
+        Meta(
+            ge=1,
+            le=3600,
+            description="How long a vanished other side, or this station's reboot, keeps a call.",
+        ),
+    ] = 120.0
+    silent_s: Annotated[
+        float, Meta(ge=0.2, le=10, description="No packet for this long: the call shows `reconnecting`.")
+    ] = 1.0
+    lost_s: Annotated[
+        float,
+        Meta(
+            ge=0.5,
+            le=30,
+            description="No packet for this long: the connection is rebuilt. More than `silent_s`.",
+        ),
+    ] = 3.0
+    attempts: Annotated[
+        int, Meta(ge=1, le=10, description="Attempts to rebuild, while the other side is present.")
+    ] = 3
+    connect_timeout_s: Annotated[
+        float, Meta(ge=1, le=60, description="Limit for building one audio connection.")
+    ] = 10.0
+    retry_window_s: Annotated[
+        float,
+        Meta(
+            ge=0,
+            le=120,
+            description="After a failed call, pressing again within this time calls the same one.",
+        ),
+    ] = 10.0
+    setup_timeout_s: Annotated[float, Meta(ge=1, le=60, description="Limit for the hub to take a call.")] = (
+        10.0
+    )
+    card_wait_s: Annotated[
+        float, Meta(ge=0, le=60, description="How long a call waits for the sound card.")
+    ] = 5.0
+    restore: Annotated[bool, Meta(description="Restore a call after a restart or a power cut.")] = True
+
+
+class IceServer(Table, frozen=True):
+    """One entry of `servers`."""
+
+    urls: Annotated[
+        list[Url], Meta(min_length=1, max_length=16, description="Its addresses; this key has no default.")
+    ]
+    username: Annotated[str, Meta(max_length=512, description="User name, for TURN.")] = ""
+    credential_file: Annotated[
+        str,
+        Meta(
+            pattern="^(/.+|[A-Za-z0-9_.-]*)$",
+            extra={"allowed": "an absolute path, the name of a systemd credential, or empty"},
+            description="File with the TURN password, for its owner only, or a systemd credential's name.",
+        ),
+    ] = ""
+
+
+class Ice(Table, frozen=True):
+    """STUN and TURN servers, beside those that the hub issues."""
+
+    servers: Annotated[
+        list[IceServer], Meta(max_length=16, description="STUN and TURN servers; those that answer are used.")
+    ] = []
+    transport_policy: Annotated[
+        Literal["all", "relay"],
+        Meta(description="`relay`: only through TURN, so that addresses stay hidden."),
+    ] = "all"
+    allow_loopback: Annotated[
+        bool, Meta(description="Offer loopback addresses too: for several stations on one machine.")
+    ] = False
+    gather_limit_s: Annotated[
+        float,
+        Meta(
+            ge=0.1, le=10, description="Limit for gathering addresses; silent servers cost no more than this."
+        ),
+    ] = 1.0
+
+
+class Hub(Table, frozen=True):
+    """The hub, where this machine runs one."""
+
+    listen: Annotated[
+        str,
+        Meta(min_length=1, max_length=255, description="Address to listen on; `0.0.0.0` or `::` for all."),
+    ] = "127.0.0.1"
+    port: Annotated[int, Meta(ge=0, le=65535, description="TCP port; 0: any free one.")] = 8080
+    tls_cert: Annotated[str, _PATH, Meta(description="Certificate chain (PEM).")] = ""
+    tls_key: Annotated[str, _PATH, Meta(description="Its private key (PEM), not readable by everybody.")] = ""
+    allow_insecure: Annotated[
+        bool, Meta(description="Allow listening without TLS on other addresses than loopback.")
+    ] = False
+    database_url: Annotated[
+        str,
+        Meta(
+            pattern="^sqlite[+]aiosqlite:///.",
+            extra={"allowed": "sqlite+aiosqlite:/// and a path (four slashes before an absolute one)"},
+            description="Where calls, identities and records are kept.",
+        ),
+    ] = "sqlite+aiosqlite:////var/lib/intercomd-hub/hub.db"
+    public_url: Annotated[
+        str,
+        Meta(
+            pattern="^(https?://[^/].*)?$",
+            extra={"allowed": "a URL with https:// or http://, or empty"},
+            description="The hub's address in residents' links; empty: made from `listen` and `port`.",
+        ),
+    ] = ""
+    ring_timeout_s: Annotated[float, Meta(ge=1, le=600, description="How long a call rings.")] = 60.0
+    grace_s: Annotated[
+        float, Meta(ge=1, le=3600, description="How long a vanished participant keeps its call.")
+    ] = 120.0
+    heartbeat_s: Annotated[
+        float, Meta(ge=0.5, le=60, description="Time between heartbeats to each client.")
+    ] = 5.0
+
+
+class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The whole file. A missing table is its defaults."""
+
+    station: Station = Station()
+    audio: Audio = Audio()
+    panel: Panel = Panel()
+    call: Call = Call()
+    ice: Ice = Ice()
+    hub: Hub = Hub()
