@@ -22,7 +22,7 @@ def reference() -> str:
 
 
 def rewrite(readme: Path) -> bool:
-    """Put the reference between the markers. Returns whether the file changed. Raises ValueError without markers."""
+    """Put the reference between the markers; return whether the file changed. ValueError without markers."""
     before = readme.read_text()
     head, begin, rest = before.partition(BEGIN)
     _, end, tail = rest.partition(END)

@@ -1,5 +1,5 @@
-"""The configuration's tables, each a struct: a key's name carries its unit, its type the allowed range, its Meta
-the sentence that the README shows. `extra["allowed"]` says what is allowed where the type alone reads badly.
+"""The configuration's tables, each a struct: a key's name carries its unit, its type the allowed range, its
+Meta the sentence that the README shows. `extra["allowed"]` says what is allowed where the type alone reads badly.
 """
 
 from typing import Annotated, Literal
@@ -56,9 +56,7 @@ class Station(Table, frozen=True):
     token_file: Annotated[
         str,
         _PATH,
-        Meta(
-            description="File with the station's token, for its owner only. A systemd credential `hub-token` wins."
-        ),
+        Meta(description="File with the station's token, for its owner only; a credential `hub-token` wins."),
     ] = ""
     hub_ca_file: Annotated[
         str,
