@@ -1,5 +1,5 @@
 """The configuration's tables, each a struct: a key's name carries its unit, its type the allowed range, its
-Meta the sentence that the README shows. `extra["allowed"]` says what is allowed where the type alone reads badly.
+Meta the sentence that the README shows. `extra["allowed"]` says what is allowed where the type reads badly.
 """
 
 from typing import Annotated, Literal
