@@ -82,6 +82,10 @@ class ErrorCode(Enum):
         "Check its power and its network; `intercomd hub list` shows who is connected.", ErrorKind.NETWORK)
     CALLEE_BUSY = Condition(
         _N, Remedy.RETRY, "The called station is in another call.", "Try again later.", ErrorKind.UNKNOWN)
+    CALL_REJECTED = Condition(_N, Remedy.RETRY, "The called side declined.", "Try again later.")
+    PEER_NOT_CONFIGURED = Condition(
+        _W, Remedy.RETRY, "The call button was pressed, but nobody is configured to be called.",
+        "Set [call] peer to the name of a station or a group.", ErrorKind.UNKNOWN)
     CALL_NOT_ALLOWED = Condition(
         _W, Remedy.RETRY, "The hub does not allow this call.",
         "Check who may call whom at the hub, and that the called name exists.", ErrorKind.NOT_ALLOWED)

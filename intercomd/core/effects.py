@@ -4,7 +4,7 @@ and a `Persist` is on flash before the `Send` that follows it leaves."""
 from dataclasses import dataclass
 from enum import StrEnum
 
-from intercomd.core.events import Timer
+from intercomd.core.events import Timer, TimerKind
 from intercomd.core.protocol import CallRecord, Candidate, Request, Sdp
 from intercomd.core.snapshot import Route, Snapshot
 from intercomd.errors import ErrorCode
@@ -124,7 +124,7 @@ class StartTimer:
 
 @dataclass(frozen=True, slots=True)
 class CancelTimer:
-    kind: str
+    kind: TimerKind
 
 
 @dataclass(frozen=True, slots=True)

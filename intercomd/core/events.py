@@ -133,7 +133,9 @@ class CandidateGathered:
     candidate: Candidate | None
 
 
-TimerKind = Literal["card", "dial", "ring", "connect", "silent", "retry", "absent", "ending", "failure", "microphone"]
+TimerKind = Literal[
+    "card", "dial", "ring", "connect", "retry", "absent", "ending", "failure", "tone", "microphone", "resync"
+]
 
 
 @dataclass(frozen=True, slots=True)

@@ -67,14 +67,14 @@ class Struct(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
     """Base of everything on the wire: immutable, hashable, camelCase outside."""
 
 
-class Sdp(Struct):
+class Sdp(Struct, frozen=True):
     """A session description (RFC 8866) and its role in offer/answer (RFC 3264)."""
 
     type: Literal["offer", "answer"]
     sdp: Annotated[str, Meta(max_length=MAX_SDP_CHARS)]
 
 
-class Candidate(Struct):
+class Candidate(Struct, frozen=True):
     """An ICE candidate as browsers write it (RFC 8839)."""
 
     candidate: Annotated[str, Meta(max_length=MAX_CANDIDATE_CHARS)]
@@ -82,8 +82,7 @@ class Candidate(Struct):
     sdp_m_line_index: Annotated[int, Meta(ge=0, le=64)] | None = None
 
 
-
-class Metrics(Struct):
+class Metrics(Struct, frozen=True):
     """The guide's five metrics and a few of our own; all optional. Times in seconds."""
 
     connection_time: Seconds | None = None
@@ -96,7 +95,7 @@ class Metrics(Struct):
     buffer_delay: Seconds | None = None
 
 
-class CallState(Struct):
+class CallState(Struct, frozen=True):
     """The hub's view of a call: the truth. Times are seconds of the hub's clock (Unix)."""
 
     call_id: Identifier
@@ -116,7 +115,7 @@ class CallState(Struct):
     lease: float | None = None
 
 
-class IceServer(Struct):
+class IceServer(Struct, frozen=True):
     """As RTCIceServer of the W3C's WebRTC 1.0."""
 
     urls: list[str]
@@ -124,7 +123,7 @@ class IceServer(Struct):
     credential: str | None = None
 
 
-class CallRecord(Struct):
+class CallRecord(Struct, frozen=True):
     """A call record as a station keeps it in its outbox and uploads it."""
 
     call_id: Identifier
@@ -140,13 +139,13 @@ class CallRecord(Struct):
 # ---------------------------------------------------------------------------------------------------- requests
 
 
-class Request(Struct):
+class Request(Struct, frozen=True):
     """Client to hub. `event` is the Socket.IO event's name."""
 
     event: ClassVar[str] = ""
 
 
-class KnownCall(Struct):
+class KnownCall(Struct, frozen=True):
     """A call as a client remembers it, sent with `resync`."""
 
     call_id: Identifier
@@ -154,45 +153,45 @@ class KnownCall(Struct):
     phase: Annotated[str, Meta(max_length=32)]
 
 
-class Resync(Request):
+class Resync(Request, frozen=True):
     event: ClassVar[str] = "resync"
     calls: Annotated[tuple[KnownCall, ...], Meta(max_length=MAX_RESYNC_CALLS)] = ()
 
 
-class RejoinCall(Request):
+class RejoinCall(Request, frozen=True):
     event: ClassVar[str] = "rejoin_call"
     call_id: Identifier
 
 
-class Heartbeat(Request):
+class Heartbeat(Request, frozen=True):
     event: ClassVar[str] = "heartbeat"
     t: float
 
 
-class InitiateCall(Request):
+class InitiateCall(Request, frozen=True):
     event: ClassVar[str] = "initiate_call"
     call_id: Identifier
     recipient_id: Identifier
     conversation_id: Identifier | None = None
 
 
-class AcceptCall(Request):
+class AcceptCall(Request, frozen=True):
     event: ClassVar[str] = "accept_call"
     call_id: Identifier
 
 
-class RejectCall(Request):
+class RejectCall(Request, frozen=True):
     event: ClassVar[str] = "reject_call"
     call_id: Identifier
     reason: Annotated[str, Meta(max_length=64)] | None = None
 
 
-class CancelCall(Request):
+class CancelCall(Request, frozen=True):
     event: ClassVar[str] = "cancel_call"
     call_id: Identifier
 
 
-class EndCall(Request):
+class EndCall(Request, frozen=True):
     """`reason` is only taken when it names a failure that the client alone can know (`media_failed`, `card_missing`,
     `card_denied`, `network`); anything else ends the call as `completed`."""
 
@@ -201,21 +200,21 @@ class EndCall(Request):
     reason: Annotated[str, Meta(max_length=64)] | None = None
 
 
-class WebrtcOffer(Request):
+class WebrtcOffer(Request, frozen=True):
     event: ClassVar[str] = "webrtc_offer"
     call_id: Identifier
     sdp: Sdp
     epoch: Epoch | None = None
 
 
-class WebrtcAnswer(Request):
+class WebrtcAnswer(Request, frozen=True):
     event: ClassVar[str] = "webrtc_answer"
     call_id: Identifier
     sdp: Sdp
     epoch: Epoch | None = None
 
 
-class WebrtcIceCandidate(Request):
+class WebrtcIceCandidate(Request, frozen=True):
     """`candidate` null means the end of candidates."""
 
     event: ClassVar[str] = "webrtc_ice_candidate"
@@ -224,7 +223,7 @@ class WebrtcIceCandidate(Request):
     epoch: Epoch | None = None
 
 
-class WebrtcRestart(Request):
+class WebrtcRestart(Request, frozen=True):
     """Leave `epoch`; the hub names the next one."""
 
     event: ClassVar[str] = "webrtc_restart"
@@ -232,13 +231,13 @@ class WebrtcRestart(Request):
     epoch: Epoch
 
 
-class CallMetrics(Request):
+class CallMetrics(Request, frozen=True):
     event: ClassVar[str] = "call_metrics"
     call_id: Identifier
     metrics: Metrics
 
 
-class UploadRecords(Request):
+class UploadRecords(Request, frozen=True):
     event: ClassVar[str] = "upload_records"
     records: Annotated[tuple[CallRecord, ...], Meta(max_length=MAX_RECORDS_PER_UPLOAD)]
 
@@ -272,7 +271,7 @@ class Code(StrEnum):
     INTERNAL = "internal"
 
 
-class Reply(Struct):
+class Reply(Struct, frozen=True):
     """The acknowledgement of every request. `call` is the state after it, where the request is about a call;
     the other fields belong to `resync` and `heartbeat`."""
 
@@ -288,7 +287,7 @@ class Reply(Struct):
 # ----------------------------------------------------------------------------------------------------- notices
 
 
-class Notice(Struct):
+class Notice(Struct, frozen=True):
     """Hub to client, about one call. `seq` counts per call: a client drops what it has seen."""
 
     event: ClassVar[str] = ""
@@ -296,7 +295,7 @@ class Notice(Struct):
     seq: Seq
 
 
-class IncomingCall(Notice, kw_only=True):
+class IncomingCall(Notice, frozen=True, kw_only=True):
     event: ClassVar[str] = "incoming_call"
     caller_id: Identifier
     caller_role: str = "station"
@@ -306,13 +305,13 @@ class IncomingCall(Notice, kw_only=True):
     ring_timeout: Seconds
 
 
-class CallInitiated(Notice):
+class CallInitiated(Notice, frozen=True):
     """It rings at the other end."""
 
     event: ClassVar[str] = "call_initiated"
 
 
-class CallAccepted(Notice, kw_only=True):
+class CallAccepted(Notice, frozen=True, kw_only=True):
     event: ClassVar[str] = "call_accepted"
     accepter_id: Identifier
     accepter_role: str = "station"
@@ -320,58 +319,58 @@ class CallAccepted(Notice, kw_only=True):
     epoch: Epoch
 
 
-class CallRejected(Notice):
+class CallRejected(Notice, frozen=True):
     event: ClassVar[str] = "call_rejected"
     rejecter_id: Identifier
     reason: str | None = None
 
 
-class CallCancelled(Notice, kw_only=True):
+class CallCancelled(Notice, frozen=True, kw_only=True):
     event: ClassVar[str] = "call_cancelled"
     canceller_id: Identifier | None = None
     reason: EndReason
 
 
-class CallEnded(Notice, kw_only=True):
+class CallEnded(Notice, frozen=True, kw_only=True):
     event: ClassVar[str] = "call_ended"
     ender_id: Identifier | None = None
     duration: Seconds = 0.0
     reason: EndReason
 
 
-class CallFailed(Notice):
+class CallFailed(Notice, frozen=True):
     event: ClassVar[str] = "call_failed"
     reason: EndReason
     message: str = ""
 
 
-class OfferReceived(Notice):
+class OfferReceived(Notice, frozen=True):
     event: ClassVar[str] = "webrtc_offer"
     offer_id: Identifier
     epoch: Epoch
     sdp: Sdp
 
 
-class AnswerReceived(Notice):
+class AnswerReceived(Notice, frozen=True):
     event: ClassVar[str] = "webrtc_answer"
     answer_id: Identifier
     epoch: Epoch
     sdp: Sdp
 
 
-class CandidateReceived(Notice):
+class CandidateReceived(Notice, frozen=True):
     event: ClassVar[str] = "webrtc_ice_candidate"
     candidate_id: Identifier
     epoch: Epoch
     candidate: Candidate | None
 
 
-class RestartOrdered(Notice):
+class RestartOrdered(Notice, frozen=True):
     event: ClassVar[str] = "webrtc_restart"
     epoch: Epoch
 
 
-class CallStateChanged(Notice):
+class CallStateChanged(Notice, frozen=True):
     """The whole state, sent when the peer vanishes or returns."""
 
     event: ClassVar[str] = "call_state"
@@ -390,7 +389,7 @@ HUB_HEARTBEAT_EVENT = "heartbeat"
 """The hub's own heartbeat to the client: `{t}`, acknowledged with `{ok: true}`. It concerns no call."""
 
 
-class ConnectAuth(Struct):
+class ConnectAuth(Struct, frozen=True):
     """The Socket.IO `auth` payload. `protocol` absent = a legacy client."""
 
     token: Annotated[str, Meta(min_length=1, max_length=512)]

@@ -55,12 +55,11 @@ class SavedCall(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Tombstone(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A call that is over here. Until the hub has confirmed it (`settled`), resync tells the hub again."""
+    """A call that is over here. Where a resync shows it open, or it rings again, the hub is told again."""
 
     call_id: CallId
     verb: Literal["end", "reject", "cancel"]
     reason: EndReason
-    settled: bool = False
 
 
 class Snapshot(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -1,0 +1,240 @@
+"""The station's call reducer: `handle(station, event, now_s) -> (station, effects)`. Pure; time is an argument.
+
+Theory of operation. The hub owns the state of a call; a station owns its panel, its card and its media. Everything
+the hub sends is a hint: after each connect one `resync` settles what is true (`core/reconcile.py`). Everything that
+must survive a power cut is persisted before the hub hears of it. Media is ordered and heard of by epoch
+(`core/recovery.py`); a message or a timer of an old epoch or another call changes nothing. Every end goes through
+`core/closing.py`.
+
+`handle` first settles what does not depend on the phase (boot, link, card, route, messages about other calls), then
+asks the one function of the call's phase (`core/phases.py`).
+"""
+
+from msgspec.structs import replace
+
+from intercomd.core import closing, phases, reconcile
+from intercomd.core.effects import (
+    CancelTimer,
+    Effect,
+    Persist,
+    Report,
+    Send,
+    SetRoute,
+    StartTimer,
+)
+from intercomd.core.events import (
+    Booted,
+    Card,
+    CardChanged,
+    Event,
+    LinkDown,
+    LinkUp,
+    Received,
+    Replied,
+    SpeakerPressed,
+    Timer,
+    TimerFired,
+    Unanswered,
+)  # fmt: skip
+from intercomd.core.protocol import (
+    CallAccepted,
+    CallCancelled,
+    CallEnded,
+    CallFailed,
+    CallRejected,
+    CallStateChanged,
+    EndCall,
+    EndReason,
+    IncomingCall,
+    Notice,
+    OfferReceived,
+    RejectCall,
+    Reply,
+    RestartOrdered,
+    Resync,
+)  # fmt: skip
+from intercomd.core.snapshot import Role, Route, SavedPhase
+from intercomd.core.station import Call, Phase, Station, Step, snapshot_of, with_call
+from intercomd.errors import ErrorCode
+from intercomd.ids import CallId, IdentityId
+
+_RESYNC_AGAIN_S = 1.0
+
+
+def handle(station: Station, event: Event, now_s: float) -> Step:
+    """One event. `now_s` is the wall clock (Unix seconds), used for records only."""
+    match event:
+        case Booted():
+            return _booted(station, event, now_s)
+        case LinkUp():
+            return replace(station, online=True, registered=False), (Send(reconcile.resync(station)),)
+        case LinkDown():
+            return _link_down(station)
+        case CardChanged(card):
+            return _card_changed(replace(station, card=card), now_s)
+        case SpeakerPressed():
+            return _toggle_route(station)
+        case Received(notice):
+            return _received(station, notice, now_s)
+        case Replied(Resync(), reply):
+            return _resynced(station, reply, now_s)
+        case Unanswered(Resync()):
+            return station, _resync_again(station)
+        case TimerFired(timer):
+            return _timer_fired(station, timer, now_s)
+        case _ if station.call is None:
+            return phases.idle(station, event, now_s)
+        case _:
+            return phases.PHASES[station.call.phase](station, station.call, event, now_s)
+
+
+def _booted(station: Station, event: Booted, now_s: float) -> Step:
+    saved = event.snapshot.call
+    station = replace(station, tombstones=event.snapshot.tombstones)
+    if saved is None:
+        return station, ()
+    call = Call(
+        call_id=saved.call_id,
+        role=saved.role,
+        peer_id=saved.peer_id,
+        phase=Phase.RESTORING,
+        started_at=saved.started_at,
+        peer_name=saved.peer_name,
+        epoch=saved.epoch,
+        answered_at=saved.answered_at,
+        restored=True,
+        saved=saved.phase,
+    )
+    age_s = event.age_s or 0.0
+    if not station.settings.restore or age_s > station.settings.grace_s:
+        after, effects = closing.end(
+            with_call(station, call), call, EndReason.PEER_LOST, now_s, ErrorCode.CALL_NOT_RESTORED
+        )
+        return replace(after, failure=None), effects
+    timer = StartTimer(Timer("absent", call.call_id), station.settings.grace_s - age_s)
+    reroute = (SetRoute(saved.route),) if saved.route is not station.route else ()
+    return replace(station, call=call, route=saved.route), (timer, *reroute)
+
+
+def _link_down(station: Station) -> Step:
+    station = replace(station, online=False, registered=False)
+    if station.call is not None and station.call.phase is Phase.ENDING:
+        return with_call(station, None), (CancelTimer("ending"),)
+    return station, ()
+
+
+def _card_changed(station: Station, now_s: float) -> Step:
+    call = station.call
+    if call is None or call.phase is not Phase.WAITING_CARD or station.card is not Card.READY:
+        return station, ()
+    if call.role is Role.CALLER:
+        return phases.dial(station, call)
+    return reconcile.accept(station, call, now_s)
+
+
+def _toggle_route(station: Station) -> Step:
+    route = Route.HANDSET if station.route is Route.SPEAKER else Route.SPEAKER
+    after = replace(station, route=route)
+    if station.call is None or station.call.saved is None:
+        return after, (SetRoute(route),)
+    return after, (SetRoute(route), Persist(snapshot_of(after)))
+
+
+def _resynced(station: Station, reply: Reply, now_s: float) -> Step:
+    if not station.online:
+        return station, ()
+    if not reply.ok:
+        return station, _resync_again(station)
+    return reconcile.registered(station, reply, now_s)
+
+
+def _resync_again(station: Station) -> tuple[Effect, ...]:
+    return (StartTimer(Timer("resync"), _RESYNC_AGAIN_S),) if station.online else ()
+
+
+def _received(station: Station, notice: Notice, now_s: float) -> Step:
+    call = station.call
+    if call is None or notice.call_id != call.call_id:
+        return _about_another_call(station, notice, now_s)
+    if notice.seq <= call.seq:
+        return station, ()
+    call = replace(call, seq=notice.seq)
+    station = with_call(station, call)
+    if call.phase is Phase.ENDING:
+        return station, ()
+    match notice:
+        case CallEnded(reason=reason) | CallCancelled(reason=reason) | CallFailed(reason=reason):
+            return closing.ended(station, call, reason, now_s)
+        case CallRejected():
+            return closing.ended(station, call, EndReason.REJECTED, now_s)
+        case CallStateChanged(state=state):
+            return reconcile.told(station, call, state, now_s)
+        case _:
+            return phases.PHASES[call.phase](station, call, Received(notice), now_s)
+
+
+def _about_another_call(station: Station, notice: Notice, now_s: float) -> Step:
+    call_id = CallId(notice.call_id)
+    buried = next((tombstone for tombstone in station.tombstones if tombstone.call_id == call_id), None)
+    match notice:
+        case IncomingCall():
+            return (station, (Send(closing.goodbye(buried)),)) if buried else _incoming(station, notice, now_s)
+        case CallAccepted() | OfferReceived() | RestartOrdered():
+            # The hub thinks that we take part, and nobody does.
+            farewell = closing.goodbye(buried) if buried else EndCall(call_id, EndReason.FAILED)
+            return station, (Send(farewell),)
+        case _:
+            return station, ()
+
+
+def _incoming(station: Station, notice: IncomingCall, now_s: float) -> Step:
+    call = station.call
+    if call is None:
+        return _ring(station, notice, now_s)
+    if call.phase is Phase.ENDING:
+        # The hub gives us another call, so it knows that the last one is over.
+        after, effects = _ring(with_call(station, None), notice, now_s)
+        return after, (CancelTimer("ending"), *effects)
+    if call.phase is Phase.DIALLING and notice.caller_id == call.peer_id:
+        return station, ()  # Glare: the hub judges, in its reply to our dial.
+    if call.phase is Phase.DIALLING or (call.phase is Phase.WAITING_CARD and call.role is Role.CALLER):
+        # The hub has not taken our dial, or it would not ring here: the ringing wins.
+        dropped, effects = closing.withdraw(station, call)
+        after, more = _ring(dropped, notice, now_s)
+        return after, effects + more
+    return station, (Send(RejectCall(notice.call_id, EndReason.BUSY)),)
+
+
+def _ring(station: Station, notice: IncomingCall, now_s: float) -> Step:
+    call = Call(
+        call_id=CallId(notice.call_id),
+        role=Role.CALLEE,
+        peer_id=IdentityId(notice.caller_id),
+        phase=Phase.RINGING_IN,
+        started_at=now_s,
+        peer_name=notice.caller_name,
+        seq=notice.seq,
+        saved=SavedPhase.RINGING,
+    )
+    after = replace(station, call=call, failure=None)
+    limit_s = notice.ring_timeout + station.settings.ring_slack_s
+    report = Report(ErrorCode.CALL_RANG, call.call_id, call.peer_id)
+    return after, (Persist(snapshot_of(after)), StartTimer(Timer("ring", call.call_id), limit_s), report)
+
+
+def _timer_fired(station: Station, timer: Timer, now_s: float) -> Step:
+    call = station.call
+    match timer.kind:
+        case "failure":
+            return replace(station, failure=None), ()
+        case "tone":
+            failure = station.failure
+            return replace(station, failure=replace(failure, loud=False) if failure else None), ()
+        case "resync":
+            return station, (Send(reconcile.resync(station)),) if station.online and not station.registered else ()
+        case _ if call is None or timer.call_id != call.call_id:
+            return station, ()
+        case "connect" | "retry" if timer.epoch != call.epoch:
+            return station, ()
+        case _:
+            return phases.PHASES[call.phase](station, call, TimerFired(timer), now_s)

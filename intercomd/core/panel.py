@@ -1,0 +1,124 @@
+"""What the panel shows: a pure view of the station's state. LEDs and lasting tones follow from it and from nothing else,
+so that they are right after any event, also after a reboot.
+
+LEDs: `ready` (registered and the card open), `ringing`, `talking`, `error`, `microphone` (the capture device itself).
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from intercomd.core.closing import CARD_CODES
+from intercomd.core.effects import Light, Tone
+from intercomd.core.events import Card
+from intercomd.core.snapshot import Role
+from intercomd.core.station import Phase, Shown, Station, shown
+from intercomd.errors import ErrorCode, ErrorKind
+
+Led = Literal["ready", "ringing", "talking", "error", "microphone"]
+LEDS: tuple[Led, ...] = ("ready", "ringing", "talking", "error", "microphone")
+
+ERROR_LIGHTS = {
+    ErrorKind.NOT_ALLOWED: Light.FLASH_1,
+    ErrorKind.NOT_FOUND: Light.FLASH_2,
+    ErrorKind.NETWORK: Light.FLASH_3,
+    ErrorKind.TIMEOUT: Light.FLASH_4,
+    ErrorKind.UNKNOWN: Light.FLASH_5,
+}
+"""The error LED counts out the kind."""
+
+ERROR_TONES = {
+    ErrorKind.NOT_ALLOWED: Tone.ERROR_NOT_ALLOWED,
+    ErrorKind.NOT_FOUND: Tone.ERROR_NOT_FOUND,
+    ErrorKind.NETWORK: Tone.ERROR_NETWORK,
+    ErrorKind.TIMEOUT: Tone.ERROR_TIMEOUT,
+    ErrorKind.UNKNOWN: Tone.ERROR_UNKNOWN,
+}
+
+_BUSY = frozenset({ErrorCode.CALLEE_BUSY, ErrorCode.CALL_REJECTED})
+"""Not faults: the busy tone, no error LED."""
+
+_TALKING = {
+    Phase.CONNECTING: Light.FAST,
+    Phase.CONNECTED: Light.ON,
+    Phase.RECONNECTING: Light.SLOW,
+    Phase.RESTORING: Light.SLOW,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What the view needs beside the call logic's state."""
+
+    microphone_open: bool = False
+    """The capture device runs: the truth, not the order."""
+    hub_failing: bool = False
+    """Five attempts to reach the hub failed, or it refused us."""
+    pins_code: ErrorCode | None = None
+    """A GPIO line or the chip is not to be had."""
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    phase: Shown
+    lights: tuple[tuple[Led, Light], ...]
+    tone: Tone | None
+    error: ErrorCode | None
+    """What is wrong now, the call's failure first: for LED, text and status."""
+
+
+def view(station: Station, around: Surroundings) -> View:
+    """The panel for this state."""
+    error = _error(station, around)
+    phase = station.call.phase if station.call else None
+    lights: tuple[tuple[Led, Light], ...] = (
+        ("ready", _ready(station)),
+        (
+            "ringing",
+            {Phase.RINGING_IN: Light.FAST, Phase.RINGING_OUT: Light.SLOW}.get(phase, Light.OFF) if phase else Light.OFF,
+        ),
+        ("talking", _TALKING.get(phase, Light.OFF) if phase else Light.OFF),
+        ("error", _error_light(error)),
+        ("microphone", Light.ON if around.microphone_open else Light.OFF),
+    )
+    return View(shown(station.call), lights, _tone(station), error)
+
+
+def _ready(station: Station) -> Light:
+    if station.card is not Card.READY:
+        return Light.OFF
+    return Light.ON if station.registered else Light.SLOW
+
+
+def _error(station: Station, around: Surroundings) -> ErrorCode | None:
+    if station.failure is not None:
+        return station.failure.code
+    if station.card is not Card.READY:
+        return CARD_CODES[station.card][0]
+    if around.hub_failing and not station.registered:
+        return ErrorCode.HUB_UNREACHABLE
+    return around.pins_code
+
+
+def _error_light(error: ErrorCode | None) -> Light:
+    if error is None or error in _BUSY:
+        return Light.OFF
+    return ERROR_LIGHTS[error.value.kind or ErrorKind.UNKNOWN]
+
+
+def _tone(station: Station) -> Tone | None:
+    call, failure = station.call, station.failure
+    if call is not None:
+        match call.phase:
+            case Phase.RINGING_IN:
+                return Tone.RINGING
+            case Phase.WAITING_CARD if call.role is Role.CALLEE:
+                return Tone.RINGING
+            case Phase.RINGING_OUT:
+                return Tone.RINGBACK
+            case Phase.RECONNECTING | Phase.RESTORING:
+                return Tone.RECONNECTING
+            case _:
+                return None
+    if failure is None or not failure.loud:
+        return None
+    return Tone.BUSY if failure.code in _BUSY else ERROR_TONES[failure.code.value.kind or ErrorKind.UNKNOWN]
