@@ -94,7 +94,7 @@ def watching(levels: Mapping[str, bool], at_s: float) -> Buttons:
 
 
 def handle(state: Buttons, event: ButtonEvent) -> tuple[Buttons, tuple[ButtonAction, ...]]:
-    """One event. Lines that are not watched are ignored, and so is what is older than a line's last change."""
+    """One event. Lines that are not watched are ignored, and what is older than a line's last change."""
     match event:
         case Edge(button, pressed, at_s):
             return _each(state, lambda one: _seen(one, {button: pressed}, at_s, reread=False))
