@@ -16,7 +16,7 @@ The wiring keeps spikes out (hw/README.md: a capacitor at the button).
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 DEAD_S = 0.050
@@ -80,6 +80,8 @@ class Contact:
 @dataclass(frozen=True, slots=True)
 class Buttons:
     contacts: tuple[Contact, ...] = ()
+    dead_s: float = DEAD_S
+    hold_s: float = HOLD_S
 
 
 ButtonEvent = Edge | Reread | Tick
@@ -87,21 +89,18 @@ ButtonAction = Pressed | Held
 _Step = tuple[Contact, tuple[ButtonAction, ...]]
 
 
-def watching(levels: Mapping[str, bool], at_s: float) -> Buttons:
+def watching(levels: Mapping[str, bool], at_s: float, dead_s: float = DEAD_S, hold_s: float = HOLD_S) -> Buttons:
     """Begin with the buttons (without LEDs) as they are: one that is down already (jammed, or held during
     the boot) is no press until it has been released."""
-    return Buttons(tuple(_found(name, closed, at_s) for name, closed in sorted(levels.items())))
+    contacts = tuple(_found(name, closed, at_s) for name, closed in sorted(levels.items()))
+    return Buttons(contacts, dead_s, hold_s)
 
 
 def handle(state: Buttons, event: ButtonEvent) -> tuple[Buttons, tuple[ButtonAction, ...]]:
     """One event. Lines that are not watched are ignored, and what is older than a line's last change."""
-    match event:
-        case Edge(button, pressed, at_s):
-            return _each(state, lambda one: _seen(one, {button: pressed}, at_s, reread=False))
-        case Reread(levels, at_s):
-            return _each(state, lambda one: _seen(one, levels, at_s, reread=True))
-        case Tick(at_s, idle):
-            return _each(state, lambda one: _waited(one, at_s, idle))
+    steps = [_step(contact, event, state) for contact in state.contacts]
+    actions = tuple(action for _, told in steps for action in told)
+    return replace(state, contacts=tuple(contact for contact, _ in steps)), actions
 
 
 def due_s(state: Buttons) -> float | None:
@@ -113,19 +112,16 @@ def _found(button: str, closed: bool, at_s: float) -> Contact:
     return Contact(button, closed, closed, changed_s=at_s, longest_open_s=0.0 if closed else math.inf)
 
 
-def _each(state: Buttons, step: Callable[[Contact], _Step]) -> tuple[Buttons, tuple[ButtonAction, ...]]:
-    steps = [step(contact) for contact in state.contacts]
-    actions = tuple(action for _, told in steps for action in told)
-    return Buttons(tuple(contact for contact, _ in steps)), actions
-
-
-def _seen(contact: Contact, levels: Mapping[str, bool], at_s: float, reread: bool) -> _Step:
-    if contact.button not in levels:
-        return contact, ()
-    tracked = _tracked(contact, levels[contact.button], at_s, reread)
-    if at_s < tracked.dead_until_s:
-        return tracked, ()
-    return _settled(tracked)
+def _step(contact: Contact, event: ButtonEvent, limits: Buttons) -> _Step:
+    match event:
+        case Edge(button, pressed, at_s) if button == contact.button:
+            return _seen(_tracked(contact, pressed, at_s, reread=False), at_s, limits.dead_s)
+        case Reread(levels, at_s) if contact.button in levels:
+            return _seen(_tracked(contact, levels[contact.button], at_s, True), at_s, limits.dead_s)
+        case Tick(at_s, idle):
+            return _waited(contact, at_s, idle, limits.hold_s)
+        case _:
+            return contact, ()
 
 
 def _tracked(contact: Contact, closed: bool, at_s: float, reread: bool) -> Contact:
@@ -138,29 +134,23 @@ def _tracked(contact: Contact, closed: bool, at_s: float, reread: bool) -> Conta
     return replace(contact, closed=closed, changed_s=at_s, longest_open_s=max(contact.longest_open_s, open_s))
 
 
-def _settled(contact: Contact) -> _Step:
+def _seen(contact: Contact, at_s: float, dead_s: float) -> _Step:
     """Outside the dead time the line is believed."""
+    if at_s < contact.dead_until_s:
+        return contact, ()
+    acted = replace(contact, pressed=contact.closed, dead_until_s=contact.changed_s + dead_s)
     if contact.closed and contact.longest_open_s >= FLICKER_S:
-        down = replace(
-            contact,
-            pressed=True,
-            longest_open_s=0.0,
-            dead_until_s=contact.changed_s + DEAD_S,
-            hold_from_s=contact.changed_s,
-        )
-        return down, (Pressed(contact.button),)
-    if contact.closed:
-        return replace(contact, pressed=True), ()
-    if contact.pressed:
-        return replace(contact, pressed=False, dead_until_s=contact.changed_s + DEAD_S), ()
-    return contact, ()
+        return replace(acted, longest_open_s=0.0, hold_from_s=contact.changed_s), (Pressed(contact.button),)
+    if contact.pressed and not contact.closed:
+        return acted, ()
+    return replace(contact, pressed=contact.closed), ()
 
 
-def _waited(contact: Contact, at_s: float, idle: bool) -> _Step:
+def _waited(contact: Contact, at_s: float, idle: bool, hold_s: float) -> _Step:
     if contact.hold_from_s is None or not contact.pressed:
         return contact, ()
     if not idle:
         return replace(contact, hold_from_s=at_s), ()
-    if at_s - contact.hold_from_s < HOLD_S:
+    if at_s - contact.hold_from_s < hold_s:
         return contact, ()
     return replace(contact, hold_from_s=None), (Held(contact.button),)

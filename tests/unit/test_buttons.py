@@ -38,9 +38,7 @@ class Trace:
 
 def load(path: Path) -> Trace:
     raw = json.loads(path.read_text())
-    return Trace(
-        [(at, down) for at, down in raw["edges_ms"]], [(low, high) for low, high in raw["presses_ms"]]
-    )
+    return Trace([(at, down) for at, down in raw["edges_ms"]], [(low, high) for low, high in raw["presses_ms"]])
 
 
 def play(edges_ms: list[tuple[float, bool]], phase_ms: float, seen: list[bool] | None = None) -> list[float]:
@@ -56,11 +54,7 @@ def play(edges_ms: list[tuple[float, bool]], phase_ms: float, seen: list[bool] |
             line = edges_ms[index][1]
             if not seen[index]:
                 continue
-        event = (
-            Edge("call", line, at_ms / 1000)
-            if index >= 0
-            else Reread({"call": line, "ready": True}, at_ms / 1000)
-        )
+        event = Edge("call", line, at_ms / 1000) if index >= 0 else Reread({"call": line, "ready": True}, at_ms / 1000)
         state, actions = handle(state, event)
         told += [at_ms for action in actions if action == Pressed("call")]
     assert not state.contacts[0].pressed, "the release was lost"
@@ -114,9 +108,7 @@ def test_any_crackle_is_one_press(crackle: list[tuple[float, float]], phase_ms: 
     st.lists(st.tuples(st.floats(15.0, 400.0), st.floats(60.0, 400.0)), min_size=1, max_size=6),
     st.floats(0.0, REREAD_MS),
 )
-def test_distinct_presses_are_all_told_at_their_edge(
-    presses: list[tuple[float, float]], phase_ms: float
-) -> None:
+def test_distinct_presses_are_all_told_at_their_edge(presses: list[tuple[float, float]], phase_ms: float) -> None:
     """Down for 15 ms or more and up for 60 or more, on a clean contact: each is told at its first edge."""
     edges, at, expected = [], 100.0, []
     for down_ms, up_ms in presses:
@@ -201,3 +193,12 @@ def test_due_after_a_swallowed_release() -> None:
     assert due_s(state) == 1.0 + DEAD_S
     state, _ = handle(state, Reread({"call": False}, 1.0 + DEAD_S))
     assert due_s(state) is None
+
+
+def test_limits_come_from_the_configuration() -> None:
+    state, _ = handle(watching(ONE, 0.0, dead_s=0.2, hold_s=2.0), Edge("call", True, 1.0))
+    _, now = held(state, 3.0)
+    assert now
+    state, _ = handle(state, Edge("call", False, 1.1))
+    state, actions = handle(state, Edge("call", True, 1.19))
+    assert actions == ()
