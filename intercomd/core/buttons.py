@@ -117,7 +117,7 @@ def _step(contact: Contact, event: ButtonEvent, limits: Buttons) -> _Step:
         case Edge(button, pressed, at_s) if button == contact.button:
             return _seen(_tracked(contact, pressed, at_s, reread=False), at_s, limits.dead_s)
         case Reread(levels, at_s) if contact.button in levels:
-            return _seen(_tracked(contact, levels[contact.button], at_s, True), at_s, limits.dead_s)
+            return _seen(_tracked(contact, levels[contact.button], at_s, reread=True), at_s, limits.dead_s)
         case Tick(at_s, idle):
             return _waited(contact, at_s, idle, limits.hold_s)
         case _:
@@ -127,11 +127,15 @@ def _step(contact: Contact, event: ButtonEvent, limits: Buttons) -> _Step:
 def _tracked(contact: Contact, closed: bool, at_s: float, reread: bool) -> Contact:
     if closed == contact.closed or at_s < contact.changed_s:
         return contact
-    # A re-reading that finds the line closed in the middle of a bounce has found an edge that the kernel
-    # dropped: nobody knows for how long the line was open, and a bounce is the likely answer.
-    dropped = reread and contact.pressed
-    open_s = at_s - contact.changed_s if closed and not dropped else 0.0
+    open_s = at_s - contact.changed_s if closed and not _bounced(contact, at_s, reread) else 0.0
     return replace(contact, closed=closed, changed_s=at_s, longest_open_s=max(contact.longest_open_s, open_s))
+
+
+def _bounced(contact: Contact, at_s: float, reread: bool) -> bool:
+    """Closing again soon after the press is its rebound, however long the gap. And a re-reading that finds
+    the line closed in the middle of a bounce has found an edge that the kernel dropped: nobody knows for how
+    long the line was open."""
+    return contact.pressed and (reread or at_s < contact.dead_until_s)
 
 
 def _seen(contact: Contact, at_s: float, dead_s: float) -> _Step:
