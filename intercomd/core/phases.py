@@ -301,7 +301,7 @@ def _restoring(station: Station, call: Call, event: Event, now_s: float) -> Step
             # The hub rings here again: the ringing is restored (the resync's answer may come after it).
             if call.saved is not SavedPhase.RINGING:
                 return station, ()
-            return with_call(station, replace(call, phase=Phase.RINGING_IN)), (CancelTimer("absent"),)
+            return reconcile.ringing_again(station, call)
         case _:
             return station, ()
 

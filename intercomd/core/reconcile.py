@@ -100,11 +100,14 @@ def _still_ringing(station: Station, call: Call) -> Step:
         limit_s = station.settings.connect_timeout_s
         return answering, (CancelTimer("absent"), Send(AcceptCall(call.call_id)), StartTimer(timer, limit_s))
     if call.phase is Phase.RESTORING:
-        return with_call(station, replace(call, phase=Phase.RINGING_IN)), (
-            CancelTimer("absent"),
-            _restored(call),
-        )
+        return ringing_again(station, call)
     return station, ()
+
+
+def ringing_again(station: Station, call: Call) -> Step:
+    """The hub still rings here: the ringing is restored, as ringing."""
+    limit = StartTimer(Timer("ring", call.call_id), station.settings.grace_s)
+    return with_call(station, replace(call, phase=Phase.RINGING_IN)), (CancelTimer("absent"), limit, _restored(call))
 
 
 def ringing_out(station: Station, call: Call) -> Step:

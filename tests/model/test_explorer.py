@@ -1,0 +1,70 @@
+"""Breadth first over all orders of presses, messages, timers, dropped links, hub restarts and power cuts after any effect.
+
+Safety is checked in every world (`world.check_*`), liveness by settling every world: links return, queues drain, time goes
+on, and then both ends and the hub must agree."""
+
+from collections import deque
+
+import pytest
+from tests.model.world import Broken, World, check_settled, household, moves, settle
+
+DOOR, FLAT = "door", "flat"
+
+SCENES = {
+    "plain call, hang-up anywhere": (
+        household((DOOR, FLAT, ("call", "hangup")), (FLAT, DOOR, ("call", "hangup"))), 6_000),
+    "power cut after any effect": (
+        household((DOOR, FLAT, ("call",)), (FLAT, None, ("call",)), cuts=1), 12_000),
+    "power cut and a hang-up": (
+        household((DOOR, FLAT, ("call", "hangup")), (FLAT, None, ("call",)), cuts=1), 12_000),
+    "link dropped anywhere, twice": (
+        household((DOOR, FLAT, ("call",)), (FLAT, None, ("call",)), drops=2), 9_000),
+    "link dropped and a hang-up": (
+        household((DOOR, FLAT, ("call",)), (FLAT, None, ("call", "hangup")), drops=1), 9_000),
+    "both dial each other": (
+        household((DOOR, FLAT, ("call",)), (FLAT, DOOR, ("call",)), drops=1, cuts=1), 9_000),
+    "timers fire early": (
+        household((DOOR, FLAT, ("call",)), (FLAT, None, ("call",)), fires=2), 9_000),
+    "the hub restarts": (
+        household((DOOR, FLAT, ("call",)), (FLAT, None, ("call", "hangup")), restarts=1), 9_000),
+    "a group rings": (
+        household((DOOR, "home", ("call",)), (FLAT, None, ("call",)), ("kitchen", None, ("call", "hangup")),
+                  groups=(("home", (FLAT, "kitchen")),), drops=1), 9_000),
+    "one meets busy": (
+        household((DOOR, FLAT, ("call",)), (FLAT, None, ("call",)), ("kitchen", FLAT, ("call", "hangup"))), 9_000),
+}  # fmt: skip
+
+
+def explore(start: World, limit: int) -> int:
+    """How many distinct worlds were tried. Raises `Broken` with the shortest way to the fault."""
+    origin: dict[World, tuple[World, str] | None] = {start: None}
+    queue = deque([start])
+    known: dict[World, World] = {}
+    while queue and len(origin) < limit:
+        world = queue.popleft()
+        label = ""
+        try:
+            check_settled(settle(world, known))
+            for label, after in moves(world):
+                if after not in origin:
+                    origin[after] = (world, label)
+                    queue.append(after)
+        except Broken as fault:
+            raise Broken("\n".join([str(fault), *way(origin, world), f"now: {label}"])) from fault
+    return len(origin)
+
+
+def way(origin: dict[World, tuple[World, str] | None], world: World) -> list[str]:
+    labels = []
+    step = origin[world]
+    while step is not None:
+        labels.append(step[1])
+        step = origin[step[0]]
+    return labels[::-1]
+
+
+@pytest.mark.parametrize("scene", SCENES)
+def test_every_order_is_safe_and_comes_to_rest(scene: str) -> None:
+    start, limit = SCENES[scene]
+    tried = explore(start, limit)
+    assert tried > 300, f"only {tried} worlds: the scene does not play"
