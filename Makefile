@@ -1,0 +1,47 @@
+# intercomd. `make` or `make help` lists the targets; README.md explains them.
+SHELL := /bin/bash
+PY := .venv/bin/python
+export PYTHON
+
+.PHONY: help demo test lint pytest mutants bench reference install uninstall clean setup-run setup-test
+.DEFAULT_GOAL := help
+
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 22
+
+demo: setup-run ## a hub, a door and a flat station with a panel page (SCRIPTED=1 runs by itself, JSON=FILE)
+	@$(PY) -m intercomd demo $(if $(SCRIPTED),--scripted) $(if $(JSON),--json '$(JSON)')
+
+test: setup-test ## lint and every test (STRICT=1: a skip is a failure)
+	@$(MAKE) --no-print-directory --keep-going lint pytest
+
+lint: setup-test ## ruff, mypy --strict, import-linter, shellcheck
+	@.ci/lint
+
+pytest: setup-test
+	@$(PY) -m pytest -W error $(ARGS)
+
+mutants: setup-test ## plant each known mistake alone: some test must fail for each
+	@$(PY) -m tests.mutants $(ARGS)
+
+bench: setup-test ## measure; results in build/bench/
+	@$(PY) -m tests.bench $(ARGS)
+
+reference: setup-run ## rewrite README.md's configuration reference
+	@$(PY) -m intercomd.config README.md
+
+install: ## install on this machine as services (as root)
+	@systemd/install
+
+uninstall: ## take away what install put there; state and configuration stay
+	@systemd/uninstall
+
+clean: ## remove what was built; .venv stays
+	@rm -rf build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info
+	@find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +
+
+setup-run:
+	@.ci/setup run
+
+setup-test:
+	@.ci/setup test

@@ -1,0 +1,73 @@
+"""What a test may need of the machine, by name: `@pytest.mark.platform("pulseaudio", "alsa-pulse")`. Each probe gives
+the reason why the machine lacks it, or None. Probes look; they start nothing and change nothing."""
+
+import ctypes.util
+import os
+import shutil
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+
+Probe = Callable[[], str | None]
+
+
+def _program(*names: str) -> Probe:
+    def probe() -> str | None:
+        return None if any(map(shutil.which, names)) else f"no program {' or '.join(names)} in PATH"
+
+    return probe
+
+
+def _library(name: str) -> Probe:
+    def probe() -> str | None:
+        return None if ctypes.util.find_library(name) else f"no library lib{name}"
+
+    return probe
+
+
+def _alsa_pulse() -> str | None:
+    found = any(Path("/usr/lib").glob("*/alsa-lib/libasound_module_pcm_pulse.so"))
+    return None if found else "no pulse plugin for alsa-lib (package libasound2-plugins)"
+
+
+def _sound_card() -> str | None:
+    cards = Path("/proc/asound/cards")
+    present = cards.exists() and "no soundcards" not in cards.read_text()
+    return None if present else "no sound card in /proc/asound/cards"
+
+
+def _gpio_chip() -> str | None:
+    return None if any(Path("/dev").glob("gpiochip*")) else "no /dev/gpiochip*"
+
+
+def _systemd() -> str | None:
+    return None if Path("/run/systemd/system").is_dir() else "systemd is not PID 1 here"
+
+
+def _journal() -> str | None:
+    return None if Path("/run/systemd/journal/socket").exists() else "no journald socket"
+
+
+def _root() -> str | None:
+    return None if os.geteuid() == 0 else "not root"
+
+
+PROBES: dict[str, Probe] = {
+    "pulseaudio": _program("pulseaudio"),
+    "alsa-pulse": _alsa_pulse,
+    "sound-card": _sound_card,
+    "libopus": _library("opus"),
+    "gpio-chip": _gpio_chip,
+    "systemd": _systemd,
+    "systemd-analyze": _program("systemd-analyze"),
+    "journal": _journal,
+    "chromium": _program("chromium", "chromium-browser", "google-chrome-stable"),
+    "shellcheck": _program("shellcheck"),
+    "root": _root,
+}
+
+
+@cache
+def missing(name: str) -> str | None:
+    """Why this machine lacks the capability, None if it has it. KeyError for a name that is not in `PROBES`."""
+    return PROBES[name]()
