@@ -134,6 +134,11 @@ class ErrorCode(Enum):
         "Its token is wrong or revoked: `intercomd hub add-station NAME` prints a new one.", ErrorKind.NOT_ALLOWED)
     HUB_LOST = Condition(_W, Remedy.RETRY, "The connection to the hub broke; a running call goes on.",
         "Nothing to do if it comes back; else check the network and the hub.", ErrorKind.NETWORK)
+    CLIENT_CONNECTED = Condition(_I, Remedy.NONE, "A client is connected to the hub.")
+    CLIENT_GONE = Condition(_I, Remedy.NONE, "A client's connection to the hub is gone.")
+    CLIENT_REFUSED = Condition(
+        _W, Remedy.RETRY, "The hub refused a client.",
+        "REASON says why. A wrong token: `intercomd hub add-station NAME` or `invite NAME` prints a new one.")
     BAD_MESSAGE = Condition(
         _W, Remedy.DEGRADE, "A message of the wrong shape was dropped.",
         "Both ends must run versions that speak the same protocol; REASON says what was wrong.")

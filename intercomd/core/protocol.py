@@ -87,7 +87,7 @@ class Metrics(Struct, frozen=True):
 
     connection_time: Seconds | None = None
     audio_packets_lost: Annotated[int, Meta(ge=-(2**31), le=2**31)] | None = None
-    audio_packets_received: Annotated[int, Meta(ge=0)] | None = None
+    audio_packets_received: Annotated[int, Meta(ge=0, le=2**53)] | None = None
     jitter: Seconds | None = None
     round_trip_time: Seconds | None = None
     call_duration: Seconds | None = None
