@@ -48,6 +48,17 @@ def _journal() -> str | None:
     return None if Path("/run/systemd/journal/socket").exists() else "no journald socket"
 
 
+def _private_journald() -> str | None:
+    """A journald of the test's own, in its own mount namespace (CAP_SYS_ADMIN is bit 21, capabilities(7))."""
+    status = Path("/proc/self/status").read_text()
+    effective = next(line for line in status.splitlines() if line.startswith("CapEff:"))
+    if not int(effective.split()[1], 16) >> 21 & 1:
+        return "no CAP_SYS_ADMIN for a mount namespace"
+    if not Path("/lib/systemd/systemd-journald").exists():
+        return "no systemd-journald"
+    return _program("unshare")() or _program("journalctl")()
+
+
 def _root() -> str | None:
     return None if os.geteuid() == 0 else "not root"
 
@@ -61,6 +72,7 @@ PROBES: dict[str, Probe] = {
     "systemd": _systemd,
     "systemd-analyze": _program("systemd-analyze"),
     "journal": _journal,
+    "private-journald": _private_journald,
     "chromium": _program("chromium", "chromium-browser", "google-chrome-stable"),
     "shellcheck": _program("shellcheck"),
     "root": _root,
