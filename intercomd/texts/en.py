@@ -51,6 +51,8 @@ _SHOWN: Mapping[str, str] = {
     "ctl.route": "route",
     "ctl.route.speaker": "loudspeaker",
     "ctl.route.handset": "handset",
+    "ctl.quality": "quality",
+    "ctl.quality.line": "lost {lost}, jitter {jitter}, round trip {round_trip}",
     "ctl.leds": "lit",
     "ctl.buttons": "pressed",
     "ctl.store": "memory",

@@ -49,6 +49,8 @@ TEXTS: Mapping[str, str] = {
     "ctl.route": "声音通路",
     "ctl.route.speaker": "免提",
     "ctl.route.handset": "听筒",
+    "ctl.quality": "质量",
+    "ctl.quality.line": "丢包 {lost}，抖动 {jitter}，往返 {round_trip}",
     "ctl.leds": "亮灯",
     "ctl.buttons": "按下",
     "ctl.store": "状态保存",

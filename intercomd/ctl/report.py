@@ -1,0 +1,139 @@
+"""A status in a person's words: a short table, or one line for `watch`. Fields that a daemon of another version leaves
+out are left out here; names from the wire never reach the terminal with control characters in them."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+from unicodedata import east_asian_width
+
+from intercomd.texts import Language, text
+
+Status = Mapping[str, Any]
+
+
+def table(status: Status, language: Language, now_s: float) -> str:
+    """The status as lines of label and value, the phase above them. `now_s` is Unix time."""
+    rows = [(text(f"ctl.{label}", language), value) for label, value in _rows(status, language, now_s) if value]
+    width = max(map(_columns, (label for label, _ in rows)), default=0)
+    lines = [f"{label}{' ' * (width - _columns(label))}  {value}" for label, value in rows]
+    return "\n".join([_headline(status, language), *lines])
+
+
+def line(status: Status, language: Language) -> str:
+    """What a watcher wants to see change: phase, peer, link, card, lit LEDs, route, fault."""
+    peer = printable(_part(status, "call").get("peer", ""))
+    link = _part(status, "link").get("state", "")
+    card = _part(status, "audio").get("card", "")
+    parts = [
+        _phase(status, language),
+        peer,
+        f"{text('ctl.hub', language)}: {_word('link', link, language)}" if link else "",
+        f"{text('ctl.card', language)}: {_word('card', card, language)}" if card not in ("", "ready") else "",
+        _word("route", _part(status, "audio").get("route", ""), language) if peer else "",
+        _labels(_part(status, "panel").get("leds"), "led", language),
+        _in_language(_part(status, "error").get("text"), language),
+    ]
+    return " · ".join(part for part in parts if part)
+
+
+def _headline(status: Status, language: Language) -> str:
+    names = (printable(status.get("name", "")), _phase(status, language))
+    return " · ".join(name for name in names if name)
+
+
+def _rows(status: Status, language: Language, now_s: float) -> Iterator[tuple[str, str]]:
+    audio, panel = _part(status, "audio"), _part(status, "panel")
+    yield "call", _call(_part(status, "call"), language, now_s)
+    yield "hub", _link(_part(status, "link"), language)
+    yield "card", _word("card", audio.get("card", ""), language)
+    yield "microphone", _stream(_part(audio, "capture"), language)
+    yield "speaker", _stream(_part(audio, "playout"), language)
+    yield "route", _word("route", audio.get("route", ""), language)
+    yield "quality", _quality(_part(status, "quality"), language)
+    yield "leds", _labels(panel.get("leds"), "led", language)
+    yield "buttons", _labels(panel.get("buttons"), "button", language)
+    yield "store", _word("store", _part(status, "store").get("state", ""), language)
+    yield "error", _in_language(_part(status, "error").get("text"), language)
+
+
+def _phase(status: Status, language: Language) -> str:
+    return _in_language(status.get("text"), language) or printable(status.get("phase", "?"))
+
+
+def _call(call: Status, language: Language, now_s: float) -> str:
+    if not call:
+        return text("ctl.none", language)
+    since = call.get("since")
+    duration = _duration(now_s - since) if isinstance(since, int | float) else "?"
+    return text("ctl.with", language).format(peer=printable(call.get("peer", "?")), duration=duration)
+
+
+def _link(link: Status, language: Language) -> str:
+    state, age_s = _word("link", link.get("state", ""), language), link.get("age_s")
+    if not isinstance(age_s, int | float):
+        return state
+    return f"{state}, {text('ctl.heard', language).format(age=f'{age_s:.0f} s')}"
+
+
+def _stream(stream: Status, language: Language) -> str:
+    if "open" not in stream:
+        return ""
+    if not stream["open"]:
+        return text("ctl.closed", language)
+    level = stream.get("level_dbfs")
+    shown = f"{level:.0f}" if isinstance(level, int | float) else "?"
+    return text("ctl.open", language).format(level=shown.replace("-", "−"))
+
+
+def _quality(quality: Status, language: Language) -> str:
+    lost, jitter_s, round_trip_s = (quality.get(key) for key in ("audioPacketsLost", "jitter", "roundTripTime"))
+    if not isinstance(lost, int):
+        return ""
+    return text("ctl.quality.line", language).format(lost=lost, jitter=_ms(jitter_s), round_trip=_ms(round_trip_s))
+
+
+def _ms(seconds: Any) -> str:
+    return f"{seconds * 1000:.0f} ms" if isinstance(seconds, int | float) else "?"
+
+
+def _labels(levels: Any, group: str, language: Language) -> str:
+    """The names of what is on, in the panel's words where they are known."""
+    if not isinstance(levels, dict):
+        return ""
+    return ", ".join(_known(f"{group}.{name}", str(name), language) for name, on in levels.items() if on)
+
+
+def _word(group: str, value: Any, language: Language) -> str:
+    return _known(f"ctl.{group}.{value}", printable(value), language) if value else ""
+
+
+def _known(key: str, otherwise: str, language: Language) -> str:
+    try:
+        return text(key, language)
+    except KeyError:
+        return printable(otherwise)
+
+
+def _in_language(texts: Any, language: Language) -> str:
+    return printable(texts.get(language) or texts.get("en", "")) if isinstance(texts, dict) else ""
+
+
+def _part(status: Status, key: str) -> Status:
+    found = status.get(key)
+    return found if isinstance(found, dict) else {}
+
+
+def printable(value: Any) -> str:
+    """Text from the wire, safe for a terminal."""
+    return "".join(character if character.isprintable() else "�" for character in str(value))
+
+
+def _duration(seconds: float) -> str:
+    whole = max(0, int(seconds))
+    minutes, rest = divmod(whole, 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def _columns(label: str) -> int:
+    """Width on a terminal: Chinese characters take two columns (UAX #11)."""
+    return sum(2 if east_asian_width(character) in "WF" else 1 for character in label)
