@@ -1,0 +1,315 @@
+"""The voice between the audio threads and the event loop: Opus is decoded and encoded in the audio threads, whose clock
+is the card; the loop only hands packets over. Both objects live as long as the process; an epoch resets them."""
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from threading import Lock
+
+import numpy as np
+
+from intercomd.media.jitter import (
+    CONCEALED_FRAMES,
+    Conceal,
+    Counts,
+    Decision,
+    FixedBuffer,
+    Play,
+    ReceiveBuffer,
+    Recover,
+)
+from intercomd.media.opus import Decoder, Encoder, OpusError
+from intercomd.media.packet import Packet, duration_frames
+from intercomd.media.pcm import PERIOD_FRAMES, RATE_HZ, SILENCE, Pcm
+from intercomd.media.periods import PeriodRing, split
+
+_HAND_OVER_FRAMES = RATE_HZ * 120 // 1000
+"""What waits for the playout thread at most; older packets go (a card that stopped must not leave old voice)."""
+_WAITING_FRAMES = RATE_HZ * 100 // 1000
+"""What waits for the event loop at most."""
+_FADE_FROM_FRAMES = RATE_HZ * 40 // 1000
+_RAMP_FRAMES = 240
+"""5 ms: voice that returns does not click."""
+_LEAST_LOSS_PERCENT, _MOST_LOSS_PERCENT = 5, 30
+"""Armed on a clean path too, or the first loss would be concealed; beyond 30 % it would starve the voice itself."""
+
+
+class ReceivedVoice:
+    """The far end's voice, a `VoiceSource`. `pull` belongs to the playout thread, everything else to the event loop."""
+
+    def __init__(self, buffer: ReceiveBuffer | None = None, *, buffer_ms: int = 40) -> None:
+        """Raises `OpusError` without libopus."""
+        self._decoder = Decoder()
+        self._buffer = buffer if buffer is not None else FixedBuffer(buffer_ms)
+        self._lock = Lock()  # held through a decode; only close() ever waits for it
+        self._packets: deque[Packet] = deque()
+        self._decoded = PeriodRing(buffer_ms)
+        self._left_over: Pcm = SILENCE[:0]
+        self._takes_pcm = False
+        self._asked = self._begun = 0
+        self._closed = False
+        self._pcm: Pcm = SILENCE[:0]
+        self._at = 0
+        self._gain = 0.0
+        self._faded_frames = 0
+        self.overrun = 0
+        """Packets dropped because the playout thread did not take them."""
+        self.undecodable = 0
+        """Packets that libopus refused; they were concealed."""
+
+    # ------------------------------------------------------------------------------------------------ event loop
+
+    def deliver(self, packet: Packet) -> None:
+        """Hand a packet to the playout thread."""
+        limit = max(2, _HAND_OVER_FRAMES // (duration_frames(packet.payload) or PERIOD_FRAMES))
+        while len(self._packets) >= limit:
+            self.overrun += 1
+            try:
+                self._packets.popleft()
+            except IndexError:  # the playout thread was faster
+                break
+        self._packets.append(packet)
+
+    def deliver_pcm(self, pcm: Pcm) -> None:
+        """Hand over voice that was decoded elsewhere: 48 kHz mono, any length. Packets are then not listened to."""
+        self._takes_pcm = True
+        periods, self._left_over = split(pcm, self._left_over)
+        for period in periods:
+            self._decoded.put(period)
+
+    def reset(self) -> None:
+        """Another stream begins; nothing of the last one is heard any more."""
+        self._asked += 1
+        self._packets.clear()
+        self._takes_pcm = False
+        self._decoded.clear()
+        self._left_over = SILENCE[:0]
+
+    @property
+    def counts(self) -> Counts:
+        """Of the present stream, as far as the playout thread has come."""
+        return self._buffer.counts if self._begun == self._asked else Counts()
+
+    @property
+    def delay_s(self) -> float:
+        """How long voice waits in the receive buffer, smoothed."""
+        return self._buffer.delay_frames / RATE_HZ
+
+    def close(self) -> None:
+        """Free the decoder; `pull` gives silence from now on. Idempotent."""
+        with self._lock:
+            self._closed = True
+            self._decoder.close()
+
+    # --------------------------------------------------------------------------------------------- playout thread
+
+    def pull(self) -> Pcm:
+        """One period, shape (480,). The caller may keep it and must not change it."""
+        with self._lock:
+            if self._closed:
+                return SILENCE
+            if self._begun != self._asked:
+                self._begin()
+            if self._takes_pcm:
+                period = self._decoded.pull()
+                return SILENCE if period is None else period
+            self._take_in()
+            return self._period()
+
+    def _begin(self) -> None:
+        self._begun = self._asked
+        self._buffer.restart()
+        self._decoder.reset()
+        self._pcm, self._at, self._gain, self._faded_frames = SILENCE[:0], 0, 0.0, 0
+
+    def _take_in(self) -> None:
+        while self._packets:
+            try:
+                packet = self._packets.popleft()
+            except IndexError:  # the event loop dropped it
+                return
+            self._buffer.put(packet)
+
+    def _period(self) -> Pcm:
+        if self._at == len(self._pcm):
+            self._decode_next()
+        if self._pcm is SILENCE and not self._at:
+            self._at = PERIOD_FRAMES
+            return SILENCE
+        period = np.empty(PERIOD_FRAMES, np.int16)
+        filled = 0
+        while filled < PERIOD_FRAMES:
+            if self._at == len(self._pcm):
+                self._decode_next()
+            part = self._pcm[self._at : self._at + PERIOD_FRAMES - filled]
+            period[filled : filled + len(part)] = part
+            filled += len(part)
+            self._at += len(part)
+        return period
+
+    def _decode_next(self) -> None:
+        decision = self._buffer.decide()
+        self._at = 0
+        try:
+            self._pcm = self._decode(decision)
+        except OpusError:
+            self.undecodable += 1
+            self._pcm, self._gain = SILENCE, 0.0
+
+    def _decode(self, decision: Decision) -> Pcm:
+        if isinstance(decision, Play):
+            return self._risen(self._decode_payload(decision))
+        if isinstance(decision, Recover):
+            return self._risen(self._decoder.recover(decision.following, decision.frames))
+        if isinstance(decision, Conceal):
+            return self._faded(self._decoder.conceal(decision.frames))
+        self._gain, self._faded_frames = 0.0, 0
+        return SILENCE
+
+    def _decode_payload(self, decision: Play) -> Pcm:
+        try:
+            return self._decoder.decode(decision.payload)
+        except OpusError:
+            self.undecodable += 1
+            return self._decoder.conceal(decision.frames)
+
+    def _risen(self, pcm: Pcm) -> Pcm:
+        self._faded_frames = 0
+        if self._gain < 1.0:
+            _ramp(pcm[:_RAMP_FRAMES], self._gain, 1.0)
+            self._gain = 1.0
+        return pcm
+
+    def _faded(self, pcm: Pcm) -> Pcm:
+        """Concealment in full for 40 ms, then down to nothing at 100 ms."""
+        self._faded_frames += len(pcm)
+        beyond = (self._faded_frames - _FADE_FROM_FRAMES) / (CONCEALED_FRAMES - _FADE_FROM_FRAMES)
+        gain = min(self._gain, max(0.0, 1.0 - max(0.0, beyond)))
+        if gain < 1.0:
+            _ramp(pcm, self._gain, gain)
+            self._gain = gain
+        return pcm
+
+
+def _ramp(pcm: Pcm, start: float, end: float) -> None:
+    """Scale `pcm` in place from one gain to another."""
+    np.multiply(pcm, np.linspace(start, end, len(pcm), dtype=np.float32), out=pcm, casting="unsafe")
+
+
+@dataclass(frozen=True, slots=True)
+class SentFrame:
+    """A frame of the near end's voice on its way: where capture was when it began, in frames of 48 kHz, and its Opus
+    packet, or None where DTX found nothing worth sending."""
+
+    at_frames: int
+    payload: bytes | None
+
+
+class SentVoice:
+    """The near end's voice, a `VoiceSink`. `push` belongs to the capture thread, everything else to the event loop."""
+
+    def __init__(
+        self, *, bitrate_bps: int = 28_000, frame_ms: int = 20, fec: bool = True, dtx: bool = False, complexity: int = 5
+    ) -> None:
+        """Raises `OpusError` without libopus."""
+        self._encoder = Encoder(bitrate_bps=bitrate_bps, frame_ms=frame_ms, fec=fec, dtx=dtx, complexity=complexity)
+        self.frames = self._encoder.frames
+        """Frames of 48 kHz per packet."""
+        self.silence = _silent_packet(bitrate_bps, frame_ms, complexity)
+        """A packet of silence, to be sent while nothing is pushed."""
+        self._dtx = dtx
+        self._lock = Lock()  # held through an encode; only close() ever waits for it
+        self._frame: Pcm = np.zeros(self.frames, np.int16)
+        self._filled = 0
+        self._pushed_frames = 0
+        self._waiting: deque[SentFrame] = deque()
+        self._wake: Callable[[], None] | None = None
+        self._asked = self._begun = 0
+        self._loss_percent = _LEAST_LOSS_PERCENT
+        self._expected_percent = -1
+        self._closed = False
+        self.dropped = 0
+        """Packets dropped because the event loop did not take them."""
+
+    # --------------------------------------------------------------------------------------------- capture thread
+
+    def push(self, period: Pcm) -> None:
+        """Take one period, shape (480,); dropped while nothing is being sent."""
+        wake = self._wake
+        if wake is None:
+            return
+        with self._lock:
+            if self._closed:
+                return
+            if self._begun != self._asked:
+                self._begin()
+            self._frame[self._filled : self._filled + PERIOD_FRAMES] = period
+            self._filled += PERIOD_FRAMES
+            self._pushed_frames += PERIOD_FRAMES
+            if self._filled < self.frames:
+                return
+            self._filled = 0
+            payload = self._encoded()
+        self._hand_over(SentFrame(self._pushed_frames - self.frames, payload))
+        wake()
+
+    def _begin(self) -> None:
+        self._begun = self._asked
+        self._encoder.reset()
+        self._filled = 0
+
+    def _encoded(self) -> bytes | None:
+        if self._loss_percent != self._expected_percent:
+            self._expected_percent = self._loss_percent
+            self._encoder.expect_loss(self._expected_percent)
+        payload = self._encoder.encode(self._frame)
+        return None if self._dtx and len(payload) <= 2 else payload
+
+    def _hand_over(self, frame: SentFrame) -> None:
+        while len(self._waiting) >= _WAITING_FRAMES // self.frames:
+            self.dropped += 1
+            try:
+                self._waiting.popleft()
+            except IndexError:  # the event loop was faster
+                break
+        self._waiting.append(frame)
+
+    # ------------------------------------------------------------------------------------------------ event loop
+
+    def start(self, wake: Callable[[], None]) -> None:
+        """Begin another stream: encode from now on. `wake` is called in the capture thread after each packet; it must
+        neither block nor raise."""
+        self._asked += 1
+        self._waiting.clear()
+        self._loss_percent = _LEAST_LOSS_PERCENT
+        self._wake = wake
+
+    def stop(self) -> None:
+        """Drop what is pushed. Idempotent."""
+        self._wake = None
+        self._waiting.clear()
+
+    def take(self) -> SentFrame | None:
+        """The oldest frame that waits, or None."""
+        try:
+            return self._waiting.popleft()
+        except IndexError:
+            return None
+
+    def expect_loss(self, ratio: float) -> None:
+        """The loss that the peer reports, 0 to 1: error correction is laid out for it."""
+        self._loss_percent = max(_LEAST_LOSS_PERCENT, min(_MOST_LOSS_PERCENT, round(ratio * 100)))
+
+    def close(self) -> None:
+        """Free the encoder; `push` does nothing from now on. Idempotent."""
+        self.stop()
+        with self._lock:
+            self._closed = True
+            self._encoder.close()
+
+
+def _silent_packet(bitrate_bps: int, frame_ms: int, complexity: int) -> bytes:
+    with Encoder(bitrate_bps=bitrate_bps, frame_ms=frame_ms, fec=False, complexity=complexity) as encoder:
+        zeros = np.zeros(encoder.frames, np.int16)
+        packets = [encoder.encode(zeros) for _ in range(10)]  # the first ones still settle
+    return packets[-1]
