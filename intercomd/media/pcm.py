@@ -45,4 +45,5 @@ def level_dbfs(period: Pcm) -> float:
 
 def mix(one: Pcm, other: Pcm) -> Pcm:
     """The sum of two periods, clipped to the format."""
-    return np.clip(one.astype(np.int32) + other, -32768, 32767).astype(np.int16)
+    total: npt.NDArray[np.int32] = one.astype(np.int32) + other
+    return total.clip(-32768, 32767).astype(np.int16)
