@@ -1,0 +1,298 @@
+"""The station: everything of it put together, and the traffic between its parts.
+
+A press walks one way: line → `Panel` → event → `Interpreter` → core → effects → hub. So does a packet: network → media →
+playout thread → card. What the parts report comes back as events; what people see follows from the state alone.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from intercomd.core.debounce import Debounce, OpenWindow, Pass, expire, offer
+from intercomd.core.events import (
+    AnswerRequested, CallPressed, CandidateGathered, Card, CardChanged, Described, DialRequested, Event, HangupPressed,
+    LinkDown, LinkUp, MediaLost, MediaSilent, MediaUp, Received, SpeakerPressed,
+)  # fmt: skip
+from intercomd.core.panel import Surroundings, View, view
+from intercomd.core.protocol import Candidate, Metrics, Notice, Sdp
+from intercomd.core.station import Phase, Station
+from intercomd.device.control import Control
+from intercomd.device.health import process_age_s
+from intercomd.device.interpreter import Interpreter
+from intercomd.device.panel import Panel
+from intercomd.device.status import status, text_key
+from intercomd.errors import ErrorCode
+from intercomd.ids import IdentityId, fresh_call_id
+from intercomd.media.engine import Engine
+from intercomd.ports import Journal, Media, PinsError, Signalling, Supervisor
+from intercomd.texts import Language, text
+
+METRICS_PERIOD_S = 5.0
+XRUN_REPORT_PERIOD_S = 60.0
+FAILED_ATTEMPTS_SHOWN = 5
+
+_CARD_CODES = {Card.MISSING: ErrorCode.CARD_MISSING, Card.BUSY: ErrorCode.CARD_BUSY, Card.DENIED: ErrorCode.CARD_DENIED}
+
+
+@dataclass(slots=True)
+class Parts:
+    """What a station is made of."""
+
+    interpreter: Interpreter
+    panel: Panel
+    control: Control
+    engine: Engine
+    media: Media
+    signalling: Signalling
+    journal: Journal
+    supervisor: Supervisor
+
+
+class Daemon:
+    """Listens to all parts. Lives on the event loop; `card_changed`, `microphone_changed` and `xrun` come from the audio
+    threads and hop. Implements `ports.MediaListener` and `control.Commands`."""
+
+    def __init__(self, name: str, language: Language, buttons: frozenset[str], pins_simulated: bool) -> None:
+        self._name = name
+        self._language = language
+        self._buttons = buttons
+        self._simulated = pins_simulated
+        self._loop = asyncio.get_running_loop()
+        self._parts: Parts | None = None
+        self._microphone_open = False
+        self._pins_code: ErrorCode | None = None
+        self._xrun_reported_s = float("-inf")
+        self._metrics: Debounce[str, Metrics] = Debounce(METRICS_PERIOD_S)
+        self._view: View | None = None
+        self._status_text = ""
+        self._was_ready = False
+        self.usable = asyncio.Event()
+        """The card's and the link's first word are in: systemd may be told that we are ready."""
+        self._first_words: set[str] = set()
+
+    @property
+    def parts(self) -> Parts:
+        assert self._parts is not None
+        return self._parts
+
+    def assemble(self, parts: Parts) -> None:
+        self._parts = parts
+
+    def post(self, event: Event) -> None:
+        self.parts.interpreter.post(event)
+
+    # ------------------------------------------------------------------------------------------------------- panel
+
+    def start_panel(self) -> None:
+        refused = self.parts.panel.start()
+        for error in refused:
+            self.parts.journal.report(error.code, reason=str(error))
+        self._pins_code = refused[0].code if refused else None
+
+    def pressed(self, button: str) -> None:
+        """A press that counts."""
+        match button:
+            case "call":
+                self.post(CallPressed(fresh_call_id()))
+            case "hangup":
+                self.post(HangupPressed())
+            case "speaker":
+                self.post(SpeakerPressed())
+
+    def held(self, button: str) -> None:
+        """Hang-up held for long while idle: the technician's sign of life, a line with the station's state."""
+        if button == "hangup":
+            link = self.parts.signalling.status
+            self.parts.journal.report(
+                ErrorCode.STATION_STARTED,
+                "the hang-up button was held: this is the station's state",
+                reason=f"link {link.state}, card {self._station.card.value}, view {self._view}",
+            )
+
+    def edge(self, line: str, value: bool, at_ns: int) -> None:
+        self.parts.control.edge(line, value, at_ns)
+        self.parts.control.changed()
+
+    # ------------------------------------------------------------------------------------------------ audio threads
+
+    def card_changed(self, card: Card, message: str) -> None:
+        self._loop.call_soon_threadsafe(self._card_changed, card, message)
+
+    def _card_changed(self, card: Card, message: str) -> None:
+        before = self._station.card
+        self.post(CardChanged(card))
+        code = _CARD_CODES.get(card, ErrorCode.CARD_READY)
+        if card is Card.MISSING and before is Card.READY:
+            code = ErrorCode.CARD_VANISHED
+        kind = code.value.kind
+        fields = {"error_type": kind.value} if kind else {}
+        self.parts.journal.report(code, reason=message, **fields)
+        self._heard("card")
+
+    def microphone_changed(self, is_open: bool) -> None:
+        self._loop.call_soon_threadsafe(self._microphone_changed, is_open)
+
+    def _microphone_changed(self, is_open: bool) -> None:
+        self._microphone_open = is_open
+        self.refresh()
+
+    def xrun(self, direction: str, frames: int) -> None:
+        self._loop.call_soon_threadsafe(self._xrun, direction, frames)
+
+    def _xrun(self, direction: str, frames: int) -> None:
+        """The first one of a minute is told; all are counted in the status."""
+        now_s = time.monotonic()
+        if now_s - self._xrun_reported_s > XRUN_REPORT_PERIOD_S:
+            self._xrun_reported_s = now_s
+            xruns = self.parts.engine.levels().xruns
+            self.parts.journal.report(ErrorCode.XRUN, reason=f"{direction}: {frames} frames lost", xruns=xruns)
+
+    # --------------------------------------------------------------------------------------------- media, MediaListener
+
+    def described(self, epoch: int, sdp: Sdp) -> None:
+        self.post(Described(epoch, sdp))
+
+    def candidate_gathered(self, epoch: int, candidate: Candidate | None) -> None:
+        self.post(CandidateGathered(epoch, candidate))
+
+    def media_up(self, epoch: int) -> None:
+        self.post(MediaUp(epoch))
+
+    def media_silent(self, epoch: int) -> None:
+        self.post(MediaSilent(epoch))
+
+    def media_lost(self, epoch: int, reason: str) -> None:
+        self.post(MediaLost(epoch, reason))
+
+    # -------------------------------------------------------------------------------------------------------- the link
+
+    def link_changed(self, is_up: bool) -> None:
+        self.post(LinkUp() if is_up else LinkDown())
+        if not is_up:
+            self._heard("link")
+
+    def noticed(self, notice: Notice) -> None:
+        self.post(Received(notice))
+
+    def _heard(self, what: str) -> None:
+        self._first_words.add(what)
+        if self._first_words >= {"card", "link"}:
+            self.usable.set()
+
+    # -------------------------------------------------------------------------------------------- state, view, figures
+
+    @property
+    def _station(self) -> Station:
+        return self.parts.interpreter.station
+
+    def changed(self, station: Station) -> None:
+        """After each event of the core, before its effects."""
+        if station.registered:
+            self._heard("link")
+            if not self._was_ready and station.card is Card.READY:
+                self._was_ready = True
+                self.parts.journal.report(ErrorCode.STATION_READY, start_s=round(process_age_s(), 3))
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Panel, tones, systemd's status and watchers follow the state."""
+        parts = self.parts
+        link = parts.signalling.status
+        failing = link.failed_attempts >= FAILED_ATTEMPTS_SHOWN or link.state == "refused"
+        now = view(self._station, Surroundings(self._microphone_open, failing, self._pins_code))
+        self._view = now
+        idle = self._station.call is None
+        parts.panel.show(dict(now.lights), idle=idle)
+        parts.engine.loop(now.tone)
+        said = text(text_key(self._station, now.phase), self._language)
+        if said != self._status_text:
+            self._status_text = said
+            parts.supervisor.status(said)
+        parts.control.changed()
+
+    def tick(self) -> None:
+        """Every second: what changes without an event (link age, failing hub), and the call's figures."""
+        self.refresh()
+        call = self._station.call
+        if call is not None and call.phase is Phase.CONNECTED:
+            metrics = self.parts.media.metrics()
+            if metrics is not None:
+                self._emit(*offer(self._metrics, call.call_id, metrics))
+
+    def _emit(self, debounce: Debounce[str, Metrics], actions: Any) -> None:
+        self._metrics = debounce
+        for action in actions:
+            match action:
+                case Pass(_, metrics):
+                    self.parts.interpreter.send_metrics(metrics)
+                case OpenWindow(key, delay_s):
+                    self._loop.call_later(delay_s, lambda key=key: self._emit(*expire(self._metrics, key)))
+
+    def status(self) -> dict[str, Any]:
+        parts = self.parts
+        return status(
+            self._station,
+            self._view or view(self._station, Surroundings()),
+            parts.signalling.status,
+            parts.engine.levels(),
+            parts.panel.levels(),
+            parts.panel.patterns,
+            parts.media.metrics() if self._station.call is not None else None,
+            name=self._name,
+            store_failing=parts.interpreter.store_failing,
+            buttons=self._buttons,
+        )
+
+    # ---------------------------------------------------------------------------------------------- control, Commands
+
+    def command(self, name: str, arguments: dict[str, Any]) -> dict[str, Any]:
+        commands: dict[str, Callable[[dict[str, Any]], str | None]] = {
+            "call": self._command_call,
+            "answer": self._command_answer,
+            "hangup": self._command_hangup,
+            "speaker": self._command_speaker,
+            "drive": self._command_drive,
+        }
+        command = commands.get(name)
+        if command is None:
+            known = ", ".join(("status", "watch", "edges", *commands))
+            return {"ok": False, "message": f"unknown command; there are {known}", "exit": 2}
+        refusal = command(arguments)
+        return {"ok": True} if refusal is None else {"ok": False, "message": refusal, "exit": 1}
+
+    def _command_call(self, arguments: dict[str, Any]) -> str | None:
+        peer = arguments.get("peer")
+        if not isinstance(peer, str) or not 0 < len(peer) <= 128:
+            return 'a call needs "peer", the name of a station or a group'
+        if self._station.call is not None:
+            return "this station is in a call"
+        self.post(DialRequested(IdentityId(peer), fresh_call_id()))
+        return None
+
+    def _command_answer(self, _arguments: dict[str, Any]) -> str | None:
+        call = self._station.call
+        if call is None or call.phase is not Phase.RINGING_IN:
+            return "nothing rings here"
+        self.post(AnswerRequested())
+        return None
+
+    def _command_hangup(self, _arguments: dict[str, Any]) -> str | None:
+        if self._station.call is None and self._station.failure is None:
+            return "there is no call"
+        self.post(HangupPressed())
+        return None
+
+    def _command_speaker(self, _arguments: dict[str, Any]) -> str | None:
+        self.post(SpeakerPressed())
+        return None
+
+    def _command_drive(self, arguments: dict[str, Any]) -> str | None:
+        if not self._simulated:
+            return "the lines of this station are real: press the button"
+        try:
+            self.parts.panel.drive(str(arguments.get("button")), arguments.get("pressed") is True)
+        except PinsError as error:
+            return str(error)
+        return None

@@ -1,0 +1,44 @@
+"""Records that wait on flash go to the hub in batches whenever it has us registered."""
+
+import asyncio
+
+from intercomd.core.protocol import MAX_RECORDS_PER_UPLOAD, UploadRecords
+from intercomd.errors import ErrorCode
+from intercomd.ports import Journal, Signalling, Store, StoreError, Unreachable
+
+
+class Outbox:
+    """One upload at a time. What the hub has not acknowledged stays on flash and is sent again."""
+
+    def __init__(self, store: Store, signalling: Signalling, journal: Journal) -> None:
+        self._store = store
+        self._signalling = signalling
+        self._journal = journal
+        self._wanted = asyncio.Event()
+
+    def flush(self) -> None:
+        self._wanted.set()
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        while True:
+            await self._wanted.wait()
+            self._wanted.clear()
+            try:
+                while await self._upload():
+                    pass
+            except Unreachable:
+                continue  # the next resync wants it again
+            except StoreError as error:
+                self._journal.report(ErrorCode.STORE_FAILING, reason=str(error))
+
+    async def _upload(self) -> bool:
+        records = await self._store.waiting_records(MAX_RECORDS_PER_UPLOAD)
+        if not records:
+            return False
+        reply = await self._signalling.request(UploadRecords(tuple(records)), 10.0)
+        if not reply.ok:
+            self._journal.report(ErrorCode.BAD_MESSAGE, reason=f"the hub refused records: {reply.code}")
+            return False
+        await self._store.forget_records([record.call_id for record in records])
+        return len(records) == MAX_RECORDS_PER_UPLOAD

@@ -1,0 +1,275 @@
+"""The station's composition root: builds every part from the configuration, runs them, takes them down.
+
+Crash-only: a part that fails in a way that it must not ends the process, systemd starts it again, and the call is restored
+from flash. SIGTERM ends the process without ending the call, for the same reason: a restart is not a hang-up.
+"""
+
+import asyncio
+import gc
+import os
+import signal
+import time
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+
+from intercomd import __version__
+from intercomd.adapters.alsa import AlsaCard
+from intercomd.adapters.gpio import GpioPins
+from intercomd.adapters.journal import open_journal
+from intercomd.adapters.signalling import SocketIoSignalling
+from intercomd.adapters.sqlite import SqliteStore
+from intercomd.adapters.systemd import SystemdSupervisor
+from intercomd.adapters.webrtc import WebRtcMedia
+from intercomd.board import Board, panel_board
+from intercomd.config import Config, hub_token, ice_servers
+from intercomd.core.events import Booted
+from intercomd.core.snapshot import Route, Snapshot
+from intercomd.core.station import Settings, Station
+from intercomd.device.control import Control
+from intercomd.device.daemon import Daemon, Parts
+from intercomd.device.health import watch
+from intercomd.device.interpreter import Interpreter, Outside
+from intercomd.device.network import network_path
+from intercomd.device.outbox import Outbox
+from intercomd.device.panel import Panel
+from intercomd.device.trace import Trace
+from intercomd.errors import ErrorCode
+from intercomd.ids import IdentityId, fresh_instance_id
+from intercomd.media.engine import AudioPcms, Engine
+from intercomd.ports import Journal, Loaded, Store, StoreError
+
+USABLE_LIMIT_S = 10.0
+"""systemd hears READY at the latest after this, with the card or the hub still missing: both are states, not failures."""
+
+
+class _Stop(Exception):  # noqa: N818
+    """SIGTERM or SIGINT."""
+
+
+def main(config: Config) -> int:
+    """Run the station until it is told to stop (0) or a part of it dies (1)."""
+    journal = open_journal({"device_id": config.station.name, "user_id": config.station.name})
+    gc.freeze()  # a full collection with aiortc loaded takes 18 ms: a gap in the sound
+    try:
+        asyncio.run(_run(config, journal))
+    except* _Stop:
+        journal.report(ErrorCode.STATION_STOPPED)
+        return 0
+    except* Exception as group:  # noqa: BLE001  the process's last word: whatever a part died of is told with its stack
+        _report_death(journal, group)
+        return 1
+    finally:
+        journal.close()
+    return 0
+
+
+def _report_death(journal: Journal, group: BaseExceptionGroup[Exception]) -> None:
+    cause: BaseException = group
+    while isinstance(cause, BaseExceptionGroup):
+        cause = cause.exceptions[0]
+    stack = "".join(traceback.format_exception(cause))
+    journal.report(ErrorCode.INTERNAL, reason=f"{type(cause).__name__}: {cause}", stack=stack)
+
+
+def settings_of(config: Config) -> Settings:
+    """The call logic's part of the configuration."""
+    call = config.call
+    return Settings(
+        peer_id=IdentityId(call.peer) if call.peer else None,
+        default_route=Route(config.audio.default_route),
+        restore=call.restore,
+        grace_s=call.grace_s,
+        setup_timeout_s=call.setup_timeout_s,
+        card_wait_s=call.card_wait_s,
+        connect_timeout_s=call.connect_timeout_s,
+        attempts=call.attempts,
+        retry_window_s=call.retry_window_s,
+    )
+
+
+async def _run(config: Config, journal: Journal) -> None:
+    settings = settings_of(config)
+    store = SqliteStore(Path(config.station.state_dir))
+    loaded = await _load(store, journal)
+    board = panel_board(config.panel)
+    daemon = Daemon(
+        config.station.name, config.station.language, frozenset(board.buttons), config.panel.pin_factory == "mock"
+    )
+    parts, outbox = _assemble(config, daemon, journal, store, loaded, settings, board)
+    trace = _open_trace(config, parts.interpreter)
+    journal.report(
+        ErrorCode.STATION_STARTED,
+        version=__version__,
+        reason=f"{len(board.buttons)} buttons, {len(board.leds)} LEDs, hub {config.station.hub_url}",
+    )
+    try:
+        async with asyncio.TaskGroup() as group:
+            await _start(daemon, loaded)
+            group.create_task(parts.interpreter.run(), name="interpreter")
+            group.create_task(parts.signalling.run(daemon.link_changed, daemon.noticed), name="signalling")
+            group.create_task(outbox.run(), name="outbox")
+            group.create_task(
+                watch(parts.engine.levels, lambda: parts.engine.failed, parts.supervisor, daemon.tick), name="health"
+            )
+            group.create_task(_announce(daemon), name="announce")
+            group.create_task(_until_signal(), name="signals")
+    finally:
+        parts.supervisor.stopping()
+        await _take_down(parts, store)
+        if trace is not None:
+            trace.close()
+
+
+async def _load(store: Store, journal: Journal) -> Loaded:
+    try:
+        loaded = await store.load()
+    except StoreError as error:
+        journal.report(ErrorCode.STORE_FAILING, reason=str(error))
+        return Loaded(Snapshot(), fresh_instance_id(), None)
+    if loaded.quarantined is not None:
+        journal.report(ErrorCode.STORE_QUARANTINED, reason=loaded.quarantined)
+    return loaded
+
+
+def _assemble(
+    config: Config, daemon: Daemon, journal: Journal, store: Store, loaded: Loaded, settings: Settings, board: Board
+) -> tuple[Parts, Outbox]:
+    signalling = _signalling(config, journal, loaded)
+    media = WebRtcMedia(
+        daemon,
+        bitrate_bps=config.audio.bitrate_bps,
+        frame_ms=config.audio.frame_ms,
+        fec=config.audio.fec,
+        dtx=config.audio.dtx,
+        buffer_ms=config.audio.buffer_ms,
+        gather_limit_s=config.ice.gather_limit_s,
+        connect_limit_s=config.call.connect_timeout_s,
+        transport_policy=config.ice.transport_policy,
+        allow_loopback=config.ice.allow_loopback,
+        silent_s=config.call.silent_s,
+        lost_s=config.call.lost_s,
+    )
+    if not media.seam:
+        journal.report(ErrorCode.SEAM_BROKEN)
+    engine = Engine(
+        AlsaCard(),
+        _pcms(config),
+        media.source,
+        media.sink,
+        daemon.card_changed,
+        daemon.microphone_changed,
+        daemon.xrun,
+        route=settings.default_route,
+    )
+    outbox = Outbox(store, signalling, journal)
+    outside = Outside(
+        media=media,
+        sound=engine,
+        store=store,
+        signalling=signalling,
+        journal=journal,
+        clock=time.time,
+        network=lambda: network_path(config.station.hub_url),
+        flush_outbox=outbox.flush,
+        ice_servers=ice_servers(config.ice, os.environ),
+    )
+    station = Station(settings, route=settings.default_route)
+    parts = Parts(
+        interpreter=Interpreter(station, outside, daemon.changed),
+        panel=_panel(config, daemon, board),
+        control=Control(Path(config.station.control_socket), daemon),
+        engine=engine,
+        media=media,
+        signalling=signalling,
+        journal=journal,
+        supervisor=SystemdSupervisor(),
+    )
+    daemon.assemble(parts)
+    return parts, outbox
+
+
+def _signalling(config: Config, journal: Journal, loaded: Loaded) -> SocketIoSignalling:
+    station = config.station
+    return SocketIoSignalling(
+        station.hub_url,
+        lambda: hub_token(station, os.environ),
+        loaded.instance,
+        ("restore",),
+        journal,
+        ca_file=Path(station.hub_ca_file) if station.hub_ca_file else None,
+        allow_insecure=station.allow_insecure,
+    )
+
+
+def _pcms(config: Config) -> AudioPcms:
+    audio = config.audio
+    return AudioPcms(
+        {Route.SPEAKER: audio.speaker_pcm, Route.HANDSET: audio.handset_pcm or audio.speaker_pcm},
+        {Route.SPEAKER: audio.microphone_pcm, Route.HANDSET: audio.handset_microphone_pcm or audio.microphone_pcm},
+    )
+
+
+def _panel(config: Config, daemon: Daemon, board: Board) -> Panel:
+    panel = config.panel
+    pins = GpioPins(
+        board.buttons, board.leds, panel.pin_factory, panel.chip_label, board.buttons_active, board.leds_active
+    )
+    return Panel(
+        pins,
+        tuple(board.buttons),
+        daemon.pressed,
+        daemon.held,
+        daemon.edge,
+        dead_s=panel.debounce_ms / 1000,
+        hold_s=panel.hold_s,
+    )
+
+
+def _open_trace(config: Config, interpreter: Interpreter) -> Trace | None:
+    if not config.station.trace_file:
+        return None
+    trace = Trace(Path(config.station.trace_file), interpreter.station)
+    interpreter.trace_into(trace.step)
+    return trace
+
+
+async def _start(daemon: Daemon, loaded: Loaded) -> None:
+    """The order: lamps first, then the saved call, then the card; the hub and the control socket come last."""
+    parts = daemon.parts
+    daemon.start_panel()
+    parts.interpreter.post(Booted(loaded.snapshot, loaded.age_s))
+    parts.engine.start()
+    await parts.control.start()
+
+
+async def _announce(daemon: Daemon) -> None:
+    """systemd hears READY when the station is usable, or knows that it is not yet."""
+    try:
+        async with asyncio.timeout(USABLE_LIMIT_S):
+            await daemon.usable.wait()
+    except TimeoutError:
+        pass
+    daemon.parts.supervisor.ready()
+    daemon.refresh()
+
+
+async def _until_signal() -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    await stop.wait()
+    raise _Stop
+
+
+async def _take_down(parts: Parts, store: Store) -> None:
+    """Bounded each; the card first, so that nothing more is heard."""
+    await asyncio.get_running_loop().run_in_executor(None, parts.engine.stop)
+    parts.panel.close()
+    await parts.control.close()
+    await parts.media.close()
+    await store.close()
+
+
+__all__: Sequence[str] = ("main", "settings_of")

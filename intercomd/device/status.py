@@ -1,0 +1,84 @@
+"""The station's status as INTERFACES.md defines it: what `intercomctl`, the panel page and tests read."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from intercomd import __version__
+from intercomd.core.effects import Light
+from intercomd.core.panel import View
+from intercomd.core.protocol import Metrics, encode
+from intercomd.core.snapshot import Role
+from intercomd.core.station import Shown, Station
+from intercomd.errors import ErrorKind
+from intercomd.ports import Levels, LinkStatus
+from intercomd.texts import both
+
+
+def text_key(station: Station, phase: Shown) -> str:
+    """The key of the phase's text; ringing reads differently at both ends."""
+    if phase is not Shown.RINGING or station.call is None:
+        return f"phase.{phase.value}"
+    return "phase.ringing_caller" if station.call.role is Role.CALLER else "phase.ringing_callee"
+
+
+def status(
+    station: Station,
+    view: View,
+    link: LinkStatus,
+    levels: Levels,
+    pins: Mapping[str, bool],
+    patterns: Mapping[str, Light],
+    quality: Metrics | None,
+    *,
+    name: str,
+    store_failing: bool,
+    buttons: frozenset[str],
+) -> dict[str, Any]:
+    """A JSON-like dict."""
+    call = station.call
+    return {
+        "phase": view.phase.value,
+        "text": both(text_key(station, view.phase)),
+        "call": None
+        if call is None
+        else {
+            "callId": call.call_id,
+            "peer": call.peer_id,
+            "peerName": call.peer_name,
+            "role": call.role.value,
+            "epoch": call.epoch,
+            "since": call.answered_at or call.started_at,
+        },
+        "link": {
+            "state": "registered" if station.registered else link.state,
+            "age_s": None if link.age_s is None else round(link.age_s, 2),
+            "failed_attempts": link.failed_attempts,
+            "reason": link.reason,
+        },
+        "audio": {
+            "card": station.card.value,
+            "capture": {"open": levels.capture_open, "level_dbfs": round(levels.capture_dbfs, 1)},
+            "playout": {"open": levels.playout_open, "level_dbfs": round(levels.playout_dbfs, 1)},
+            "route": station.route.value,
+            "xruns": levels.xruns,
+            "processing": [],
+        },
+        "panel": {
+            "leds": {line: lit for line, lit in pins.items() if line not in buttons},
+            "buttons": {line: pressed for line, pressed in pins.items() if line in buttons},
+            "patterns": {line: light.value for line, light in patterns.items()},
+        },
+        "error": _error(view),
+        "quality": None if quality is None else encode(quality),
+        "store": {"state": "failing" if store_failing else "ok"},
+        "name": name,
+        "version": __version__,
+    }
+
+
+def _error(view: View) -> dict[str, Any] | None:
+    if view.error is None:
+        return None
+    kind = view.error.value.kind
+    key = f"error.{kind.value}" if kind is not None and kind is not ErrorKind.UNKNOWN else f"code.{view.error.name}"
+    return {"kind": kind.value if kind else None, "code": view.error.name, "text": both(key)}
