@@ -115,7 +115,8 @@ class StoreError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """What the store found at start. `age_s` by the wall clock, None where it cannot be (clock went backwards).
+    """What the store found at start. `age_s` is how long ago the last process was known to live: by the boot clock,
+    over a reboot by the wall clock, and None where that went backwards.
     `quarantined` says what was wrong with a file that was set aside, and where it is now."""
 
     snapshot: Snapshot
@@ -133,15 +134,16 @@ class Store(Protocol):
         ...
 
     async def save(self, snapshot: Snapshot, record: CallRecord | None) -> None:
-        """One transaction. Raises `StoreError`."""
+        """One transaction. Raises `StoreError`; the store then goes on trying, and what was saved later comes later.
+        A caller that stops waiting (a deadline) loses nothing: the write may still land."""
         ...
 
     async def waiting_records(self, limit: int) -> Sequence[CallRecord]:
-        """The oldest records of the outbox."""
+        """The oldest records of the outbox; while the disk fails, those that are in memory."""
         ...
 
     async def forget_records(self, call_ids: Sequence[str]) -> None:
-        """The hub has them."""
+        """The hub has them. What cannot be deleted now is deleted later, and not offered again."""
         ...
 
     async def close(self) -> None: ...
