@@ -59,6 +59,11 @@ def _private_journald() -> str | None:
     return _program("unshare")() or _program("journalctl")()
 
 
+def _locale_sources() -> str | None:
+    found = Path("/usr/share/i18n/locales/zh_CN").exists()
+    return _program("localedef")() if found else "no sources of the locale zh_CN (package locales)"
+
+
 def _root() -> str | None:
     return None if os.geteuid() == 0 else "not root"
 
@@ -72,7 +77,9 @@ PROBES: dict[str, Probe] = {
     "systemd": _systemd,
     "systemd-analyze": _program("systemd-analyze"),
     "journal": _journal,
+    "journalctl": _program("journalctl"),
     "private-journald": _private_journald,
+    "locale-sources": _locale_sources,
     "chromium": _program("chromium", "chromium-browser", "google-chrome-stable"),
     "shellcheck": _program("shellcheck"),
     "root": _root,

@@ -145,13 +145,18 @@ def line_of(code: ErrorCode, message: str, fields: Mapping[str, Value]) -> Field
     line: dict[str, Value] = {"ERROR_TYPE": kind.value} if kind else {}
     line |= {name: value for name, value in named.items() if _NAME.fullmatch(name)}
     line |= {
-        "MESSAGE": message or code.value.text,
+        "MESSAGE": message or _sentence(code, str(line.get("REASON", ""))),
         "MESSAGE_ID": code.message_id.hex,
         "PRIORITY": code.value.priority.value,
         "SYSLOG_IDENTIFIER": IDENTIFIER,
         "ERROR_CODE": code.name,
     }
     return {name: _cleaned(name, value) for name, value in line.items()}
+
+
+def _sentence(code: ErrorCode, reason: str) -> str:
+    """With the reason, since `journalctl` shows the message and no field."""
+    return f"{code.value.text} ({reason})" if reason else code.value.text
 
 
 def _cleaned(name: str, value: Value) -> str:

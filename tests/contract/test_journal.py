@@ -96,7 +96,7 @@ def test_fields_of_a_fault(through: Through) -> None:
     fields = {"CALL_ID": "c1", "PEER": "flat", "EPOCH": 3, "REASON": "没有应答", "LOSS": 0.0625, "DROPPED_NAME-": "x"}
     (line,) = through({"DEVICE_ID": "door", "USER_ID": "u"}, [("RING_TIMEOUT", "", fields)])
     expected = {
-        "MESSAGE": ErrorCode.RING_TIMEOUT.value.text,
+        "MESSAGE": f"{ErrorCode.RING_TIMEOUT.value.text} (没有应答)",
         "MESSAGE_ID": ErrorCode.RING_TIMEOUT.message_id.hex,
         "PRIORITY": "5",
         "SYSLOG_IDENTIFIER": "intercomd",
