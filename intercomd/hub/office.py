@@ -1,0 +1,147 @@
+"""Administration: enrolling stations and residents, listing who is known. Carried out by the running hub
+through a socket that only its own user can open, or directly on the database when no hub runs."""
+
+import asyncio
+import os
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from intercomd.hub import directory
+from intercomd.hub.database import Database, DatabaseError
+from intercomd.hub.directory import Directory, DirectoryError, Role
+from intercomd.hub.presence import Presence
+from intercomd.ids import IdentityId
+
+MAX_LINE_BYTES = 64 * 1024
+ORDER_LIMIT_S = 10.0
+BACKLOG = 8
+
+
+class Order(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One line to the admin socket."""
+
+    command: Literal["add-station", "invite", "list"]
+    name: str = ""
+    group: str | None = None
+
+
+class Entry(msgspec.Struct, frozen=True):
+    """`devices`: how many are connected; None when no hub runs."""
+
+    name: str
+    role: str
+    groups: tuple[str, ...] = ()
+    devices: int | None = None
+
+
+class Result(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One line back."""
+
+    ok: bool
+    message: str = ""
+    token: str | None = None
+    entries: tuple[Entry, ...] = ()
+
+
+def socket_path(database: Path) -> Path:
+    """Beside the database: whoever may read the one may use the other."""
+    return database.with_name(database.name + ".admin")
+
+
+async def carry_out(order: Order, database: Database, presence: Presence | None, now_s: float) -> Result:
+    """Raises `DatabaseError`."""
+    try:
+        match order.command:
+            case "add-station":
+                token = await directory.enrol(database, order.name, Role.STATION, order.group, now_s)
+                return Result(ok=True, token=token)
+            case "invite":
+                token = await directory.enrol(database, order.name, Role.RESIDENT, order.group, now_s)
+                return Result(ok=True, token=token)
+            case "list":
+                return Result(ok=True, entries=_entries(await directory.read(database), presence))
+    except DirectoryError as error:
+        return Result(ok=False, message=str(error))
+
+
+def _entries(known: Directory, presence: Presence | None) -> tuple[Entry, ...]:
+    return tuple(
+        Entry(
+            name=identity.name,
+            role=identity.role.value,
+            groups=tuple(group for group, members in known.groups.items() if identity.id in members),
+            devices=None if presence is None else _devices(presence, identity.id),
+        )
+        for identity in known.identities.values()
+    )
+
+
+def _devices(presence: Presence, identity: IdentityId) -> int:
+    return len(presence.online((identity,))[identity])
+
+
+class Office:
+    """The admin socket of a running hub: one JSON line in, one out. `on_change` is awaited after an
+    enrolment."""
+
+    def __init__(
+        self,
+        database: Database,
+        presence: Presence,
+        now_s: Callable[[], float],
+        on_change: Callable[[], Awaitable[None]],
+    ) -> None:
+        self._database = database
+        self._presence = presence
+        self._now_s = now_s
+        self._on_change = on_change
+        self._path = socket_path(database.path)
+        self._server: asyncio.Server | None = None
+
+    async def open(self) -> None:
+        """Listen. The database's lock is held, so a socket that is there was left by a hub that died."""
+        self._path.unlink(missing_ok=True)
+        mask = os.umask(0o177)
+        try:
+            self._server = await asyncio.start_unix_server(
+                self._serve, str(self._path), limit=MAX_LINE_BYTES, backlog=BACKLOG
+            )
+        except OSError as error:
+            raise DatabaseError(f"{self._path}: {error}; choose a shorter path for hub.database_url") from error
+        finally:
+            os.umask(mask)
+
+    async def close(self) -> None:
+        """Idempotent."""
+        server, self._server = self._server, None
+        if server is not None:
+            server.close()
+            await server.wait_closed()
+            self._path.unlink(missing_ok=True)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            async with asyncio.timeout(ORDER_LIMIT_S):
+                line = await reader.readline()
+                writer.write(msgspec.json.encode(await self._answer(line)) + b"\n")
+                await writer.drain()
+        except (TimeoutError, ValueError, ConnectionError):
+            pass  # the command gives up too, or its line was over the limit: there is nobody to tell
+        finally:
+            writer.close()
+
+    async def _answer(self, line: bytes) -> Result:
+        try:
+            order = msgspec.json.decode(line, type=Order)
+        except msgspec.DecodeError as error:
+            return Result(ok=False, message=f"not an order: {error}")
+        try:
+            result = await carry_out(order, self._database, self._presence, self._now_s())
+            if result.ok and order.command != "list":
+                await self._on_change()
+        except DatabaseError as error:
+            return Result(ok=False, message=str(error))
+        return result

@@ -1,0 +1,196 @@
+"""What the hub writes down: the state of every call, and one record for each that is over.
+
+A call's state, its open legs and, at its end, its record change in one transaction. The record is unique by
+call id and is written by the hub alone; what stations upload adds to their own legs. Statements take lists
+(executemany): several VALUES in one statement are ten times slower."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+import sqlalchemy as sa
+from sqlalchemy.dialects.sqlite import insert
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from intercomd.core.legs import Endpoint, HubCall, is_participant
+from intercomd.core.outcome import outcome
+from intercomd.core.protocol import CallRecord, EndReason, HubPhase, Metrics
+from intercomd.hub.database import Database, call_legs, call_records, calls, open_legs
+from intercomd.ids import CallId, IdentityId
+
+KEEP_CALLS_S = 90 * 86_400.0
+"""Final states are kept this long for clients that ask late; records for ever."""
+
+_decode = msgspec.json.Decoder(HubCall).decode
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """A participant's latest figures of a call."""
+
+    call_id: CallId
+    by: Endpoint
+    role: str
+    metrics: Metrics
+
+
+async def load_open(database: Database) -> tuple[HubCall, ...]:
+    """Every call that was open when the last hub stopped."""
+    query = sa.select(calls.c.state).where(calls.c.phase != HubPhase.ENDED.value)
+    async with database.transaction() as connection:
+        rows = (await connection.execute(query)).all()
+    return tuple(_decode(row.state) for row in rows)
+
+
+async def load(database: Database, call_ids: Iterable[CallId]) -> dict[CallId, HubCall]:
+    """The calls by these ids, as far as the hub knows them."""
+    query = sa.select(calls.c.state).where(calls.c.call_id.in_(list(call_ids)))
+    async with database.transaction() as connection:
+        rows = (await connection.execute(query)).all()
+    return {call.call_id: call for call in (_decode(row.state) for row in rows)}
+
+
+async def forget_old(database: Database, now_s: float) -> None:
+    """Delete final states past their time."""
+    old = (calls.c.phase == HubPhase.ENDED.value) & (calls.c.created_at < now_s - KEEP_CALLS_S)
+    async with database.transaction() as connection:
+        await connection.execute(sa.delete(calls).where(old))
+
+
+async def write(database: Database, states: Sequence[HubCall], figures: Sequence[Figures]) -> None:
+    """Commit these states (each call once, its latest), the records of those that have ended, and figures of
+    ended calls. Raises `DatabaseError`; then nothing of it is written."""
+    async with database.transaction() as connection:
+        if states:
+            await _write_states(connection, states)
+        ended = [_record_row(call) for call in states if call.phase is HubPhase.ENDED]
+        if ended:
+            await connection.execute(insert(call_records).on_conflict_do_nothing(), ended)
+        if figures:
+            rows = [_leg_row(item.call_id, item.by.identity, item.role, item.metrics) for item in figures]
+            await _write_legs(connection, rows)
+
+
+async def upload(database: Database, uploader: IdentityId, records: Sequence[CallRecord]) -> None:
+    """A station's own records: they add to legs in which it took part and change nothing else. Repeating an
+    upload changes nothing. A call that the hub never saw, or that is none of the uploader's, is kept as its
+    own report."""
+    known = await load(database, {CallId(record.call_id) for record in records})
+    legs: list[dict[str, Any]] = []
+    reports: list[dict[str, Any]] = []
+    for record in records:
+        call = known.get(CallId(record.call_id))
+        if call is not None and is_participant(call, uploader):
+            legs.append(_leg_row(record.call_id, uploader, record.role, record.metrics, record.end_reason))
+        else:
+            reports.append(_report_row(uploader, record))
+    async with database.transaction() as connection:
+        if legs:
+            await _write_legs(connection, legs)
+        if reports:
+            await connection.execute(insert(call_records).on_conflict_do_nothing(), reports)
+
+
+async def _write_states(connection: AsyncConnection, states: Sequence[HubCall]) -> None:
+    rows = [
+        {
+            "call_id": call.call_id,
+            "phase": call.phase.value,
+            "state": msgspec.json.encode(call),
+            "created_at": call.created_at,
+        }
+        for call in states
+    ]
+    upsert = insert(calls)
+    upsert = upsert.on_conflict_do_update(
+        index_elements=[calls.c.call_id],
+        set_={"phase": upsert.excluded.phase, "state": upsert.excluded.state},
+        where=calls.c.phase != HubPhase.ENDED.value,
+    )
+    await connection.execute(upsert, rows)
+    # First all that is released, then all that is taken: a device may have left one call for the next
+    # in one batch.
+    await connection.execute(
+        sa.delete(open_legs).where(open_legs.c.call_id == sa.bindparam("id_of_call")),
+        [{"id_of_call": call.call_id} for call in states],
+    )
+    taken = [
+        {"identity": leg.party.identity, "instance": leg.party.instance, "call_id": call.call_id}
+        for call in states
+        for leg in call.open_legs
+    ]
+    if taken:
+        await connection.execute(insert(open_legs), taken)
+
+
+async def _write_legs(connection: AsyncConnection, rows: Sequence[Mapping[str, Any]]) -> None:
+    """What is given replaces what was there; what is not given leaves it alone."""
+    upsert = insert(call_legs)
+    updated = {
+        column.name: sa.func.coalesce(upsert.excluded[column.name], column)
+        for column in call_legs.c
+        if not column.primary_key and column.name != "role"
+    }
+    keys = [call_legs.c.call_id, call_legs.c.identity]
+    await connection.execute(upsert.on_conflict_do_update(index_elements=keys, set_=updated), list(rows))
+
+
+def _record_row(call: HubCall) -> dict[str, Any]:
+    callee = call.callee
+    reason = call.end_reason or EndReason.FAILED
+    return {
+        "call_id": call.call_id,
+        "reported_by": "",
+        "caller_id": call.caller.party.identity,
+        "recipient_id": call.recipient_id,
+        "callee_id": callee.party.identity if callee else None,
+        "conversation_id": call.conversation_id,
+        "created_at": call.created_at,
+        "answered_at": call.answered_at,
+        "ended_at": call.ended_at,
+        "duration_s": call.duration_s,
+        "outcome": outcome(reason, call.answered_at).value,
+        "reason": reason.value,
+        "ender_id": call.ender_id,
+    }
+
+
+def _report_row(uploader: IdentityId, record: CallRecord) -> dict[str, Any]:
+    by_caller = record.role == "caller"
+    answered = record.answered_at
+    return {
+        "call_id": record.call_id,
+        "reported_by": uploader,
+        "caller_id": uploader if by_caller else record.peer_id,
+        "recipient_id": record.peer_id if by_caller else uploader,
+        "callee_id": None if answered is None else record.peer_id if by_caller else uploader,
+        "conversation_id": None,
+        "created_at": record.started_at,
+        "answered_at": answered,
+        "ended_at": record.ended_at,
+        "duration_s": 0.0 if answered is None else max(0.0, record.ended_at - answered),
+        "outcome": outcome(record.end_reason, answered).value,
+        "reason": record.end_reason.value,
+        "ender_id": None,
+    }
+
+
+def _leg_row(
+    call_id: str, identity: str, role: str, metrics: Metrics | None, reason: EndReason | None = None
+) -> dict[str, Any]:
+    figures = metrics or Metrics()
+    return {
+        "call_id": call_id,
+        "identity": identity,
+        "role": role,
+        "reported_reason": reason.value if reason else None,
+        "connection_time_s": figures.connection_time,
+        "packets_lost": figures.audio_packets_lost,
+        "packets_received": figures.audio_packets_received,
+        "jitter_s": figures.jitter,
+        "round_trip_s": figures.round_trip_time,
+        "duration_s": figures.call_duration,
+        "concealed_ratio": figures.concealed_ratio,
+        "buffer_delay_s": figures.buffer_delay,
+    }

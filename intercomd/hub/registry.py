@@ -1,0 +1,313 @@
+"""The hub's calls: `core/switch.py` decides in memory, one writer commits, and only then anybody hears of it.
+
+Deciding never waits, so no two events of a call can interleave. What was decided while a commit was running
+is committed together with the next one (group commit) and delivered in the order in which it was decided.
+When a commit fails, everything that is not yet delivered is undone, whoever asked is told `try_again`, and
+who is present is compared with the calls again every second until the database writes again."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from intercomd.core.admission import admit
+from intercomd.core.legs import Endpoint, HubCall, Limits, Party, view
+from intercomd.core.protocol import CallState, Code, HubPhase, InitiateCall, KnownCall, Notice, Reply
+from intercomd.core.switch import handle
+from intercomd.core.switchboard import (
+    Answer,
+    CallRequest,
+    Initiated,
+    LeaseExpired,
+    Measured,
+    Persist,
+    Requested,
+    Restored,
+    Returned,
+    SwitchEffect,
+    SwitchEvent,
+    Tell,
+    Vanished,
+)
+from intercomd.errors import ErrorCode
+from intercomd.hub import chronicle, records
+from intercomd.hub.clock import HubClock
+from intercomd.hub.database import Database, DatabaseError
+from intercomd.hub.directory import Directory
+from intercomd.hub.ledger import Ledger
+from intercomd.hub.presence import Presence
+from intercomd.hub.records import Figures
+from intercomd.ids import CallId, IdentityId
+from intercomd.ports import Journal
+
+RETRY_S = 1.0
+
+Deliver = Callable[[Endpoint, Notice], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Decision:
+    """What one event has changed, and what waits for the commit."""
+
+    before: HubCall | None
+    after: HubCall | None
+    effects: tuple[SwitchEffect, ...]
+    reply: asyncio.Future[Reply]
+
+
+class Registry:
+    """Every call. All methods on the event loop; `run` is the writer and must be running for anything to be
+    answered."""
+
+    def __init__(
+        self,
+        database: Database,
+        presence: Presence,
+        deliver: Deliver,
+        journal: Journal,
+        *,
+        clock: HubClock,
+        limits: Limits,
+    ) -> None:
+        self.directory = Directory()
+        self.is_writing = True
+        """Whether the last commit succeeded."""
+        self._database = database
+        self._presence = presence
+        self._deliver = deliver
+        self._journal = journal
+        self._clock = clock
+        self._limits = limits
+        self._ledger = Ledger()
+        self._figures: dict[tuple[CallId, Endpoint], Figures] = {}
+        self._timers: dict[CallId, asyncio.TimerHandle] = {}
+        self._queue: list[_Decision] = []
+        self._wake = asyncio.Event()
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    @property
+    def open_calls(self) -> int:
+        return len(self._ledger)
+
+    # --------------------------------------------------------------------------------------- what happens
+
+    async def load(self) -> None:
+        """Take up the calls of the hub that ran before. Raises `DatabaseError`."""
+        now_s = self._clock.now_s()
+        await records.forget_old(self._database, now_s)
+        restored: list[HubCall] = []
+        for call in await records.load_open(self._database):
+            after, _ = handle(call, Restored(now_s))
+            if after is not None:
+                self._ledger.replace(None, after)
+                self._arm(None, after)
+                restored.append(after)
+        await records.write(self._database, restored, ())
+
+    async def initiate(self, caller: Party, request: InitiateCall) -> Reply:
+        call_id, recipient = CallId(request.call_id), IdentityId(request.recipient_id)
+        await self._recall([call_id])
+        if not len(self._ledger):
+            self._clock.adjust()
+        members = self.directory.resolve(recipient)
+        admission = admit(
+            self._ledger.legs,
+            self._presence.online(members),
+            caller.endpoint,
+            members,
+            allowed=recipient in self.directory.identities,
+            recipient_name=recipient,
+        )
+        event = Initiated(
+            self._clock.now_s(), call_id, caller, recipient, admission, self._limits, request.conversation_id
+        )
+        return await self._decide(call_id, event)
+
+    async def request(self, sender: Endpoint, request: CallRequest) -> Reply:
+        """Any other request about a call."""
+        call_id = CallId(request.call_id)
+        await self._recall([call_id])
+        return await self._decide(call_id, Requested(self._clock.now_s(), sender, request))
+
+    async def resync(self, party: Party, known: Sequence[KnownCall]) -> tuple[CallState, ...]:
+        """The truth for this device: its open calls, and those that it names, if only to say that they are
+        over."""
+        await self.returned(party)
+        named = [CallId(call.call_id) for call in known]
+        await self._recall(named)
+        calls = {call.call_id: call for call in self._ledger.concerned(party.endpoint)}
+        for call_id in named:
+            call = self._ledger.get(call_id)
+            if call is not None:
+                calls[call_id] = call
+        states = (view(call, party.endpoint) for call in calls.values())
+        return tuple(state for state in states if state is not None)
+
+    async def returned(self, party: Party) -> None:
+        """This device is there (again). Idempotent."""
+        waiting: list[asyncio.Future[Reply]] = []
+        for call in self._ledger.concerned(party.endpoint):
+            waiting.append(self._decide(call.call_id, self._return_of(call, party)))
+        if waiting:
+            await asyncio.wait(waiting)
+
+    def vanished(self, endpoint: Endpoint) -> None:
+        """The last socket of this device is gone."""
+        call = self._ledger.legs.get(endpoint)
+        if call is not None:
+            self._decide(call.call_id, Vanished(self._clock.now_s(), endpoint))
+
+    # ----------------------------------------------------------------------------------------- the writer
+
+    async def run(self) -> None:
+        """Commit and deliver until cancelled. A `TimeoutError` from a disk that hangs ends it, and the
+        process."""
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            while self._queue:
+                batch, self._queue = self._queue, []
+                try:
+                    await self._commit(batch)
+                except DatabaseError as error:
+                    self._undo(batch)
+                    await self._recover(error)
+                else:
+                    await self._carry_out(batch)
+            self._idle.set()
+
+    async def drain(self, limit_s: float) -> None:
+        """Wait until everything decided is committed, for so long at most; then let go of the timers."""
+        if self._queue or not self._idle.is_set():
+            try:
+                await asyncio.wait_for(self._idle.wait(), limit_s)
+            except TimeoutError:
+                self._journal.report(ErrorCode.STORE_FAILING, "The hub stopped before all was written.")
+        for timer in self._timers.values():
+            timer.cancel()
+        self._timers.clear()
+
+    def _decide(self, call_id: CallId, event: SwitchEvent) -> asyncio.Future[Reply]:
+        """Never waits. The future is done when the outcome is on disk and told."""
+        before = self._ledger.get(call_id)
+        after, effects = handle(before, event)
+        if after is not before:
+            self._ledger.replace(before, after)
+        self._arm(before, after)
+        reply: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
+        if effects:
+            self._queue.append(_Decision(before, after, effects, reply))
+            self._idle.clear()
+            self._wake.set()
+        else:
+            reply.set_result(Reply(ok=True))
+        return reply
+
+    async def _commit(self, batch: Sequence[_Decision]) -> None:
+        states: dict[CallId, HubCall] = {}
+        figures: dict[tuple[CallId, Endpoint], Figures] = {}
+        for decision in batch:
+            after = decision.after
+            if after is None:
+                continue
+            for effect in decision.effects:
+                if isinstance(effect, Persist):
+                    states[after.call_id] = after
+                elif isinstance(effect, Measured):
+                    latest = Figures(after.call_id, effect.by, effect.role, effect.metrics)
+                    kept = figures if after.phase is HubPhase.ENDED else self._figures
+                    kept[after.call_id, effect.by] = latest
+        ended = {call_id for call_id, call in states.items() if call.phase is HubPhase.ENDED}
+        due = {key: item for key, item in self._figures.items() if key[0] in ended} if ended else {}
+        if states or figures:
+            await records.write(self._database, tuple(states.values()), tuple({**due, **figures}.values()))
+        for key in due:
+            del self._figures[key]
+
+    async def _carry_out(self, batch: Sequence[_Decision]) -> None:
+        for decision in batch:
+            if decision.after is not None and decision.after is not decision.before:
+                chronicle.report(self._journal, decision.before, decision.after)
+            answered = Reply(ok=True)
+            for effect in decision.effects:
+                if isinstance(effect, Tell):
+                    await self._deliver(effect.to, effect.notice)
+                elif isinstance(effect, Answer):
+                    answered = effect.reply
+            _resolve(decision.reply, answered)
+
+    def _undo(self, batch: Sequence[_Decision]) -> None:
+        """Nothing of this was written or told: it has not happened."""
+        undone, self._queue = [*batch, *self._queue], []
+        for decision in reversed(undone):
+            if decision.after is not decision.before:
+                self._ledger.replace(decision.after, decision.before)
+                self._arm(decision.after, decision.before, at_least_s=RETRY_S)
+        refused = Reply(ok=False, code=Code.TRY_AGAIN, message="the hub cannot write its database at the moment")
+        for decision in undone:
+            _resolve(decision.reply, refused)
+
+    async def _recover(self, error: DatabaseError) -> None:
+        """Try once a second until something can be written; then decide again what nobody will ask for
+        again."""
+        self.is_writing = False
+        self._journal.report(ErrorCode.STORE_FAILING, "The hub's database cannot be written.", REASON=str(error))
+        while not self.is_writing:
+            await asyncio.sleep(RETRY_S)
+            self._undo(())
+            try:
+                await self._database.probe()
+            except DatabaseError:
+                continue
+            self.is_writing = True
+        self._journal.report(ErrorCode.STORE_RECOVERED, "The hub's database is written again.")
+        for call in self._ledger:
+            self._reconcile(call)
+
+    def _reconcile(self, call: HubCall) -> None:
+        """Compare a call with who is there."""
+        for leg in call.open_legs:
+            if self._presence.has_resynced(leg.endpoint) and not leg.present:
+                self._decide(call.call_id, self._return_of(call, leg.party))
+            elif leg.present and not self._presence.at(leg.endpoint):
+                self._decide(call.call_id, Vanished(self._clock.now_s(), leg.endpoint))
+
+    def _return_of(self, call: HubCall, party: Party) -> Returned:
+        elsewhere = self._ledger.legs.get(party.endpoint)
+        engaged = elsewhere is not None and elsewhere.call_id != call.call_id
+        return Returned(self._clock.now_s(), party, engaged)
+
+    # ------------------------------------------------------------------------------------- leases, memory
+
+    def _arm(self, before: HubCall | None, after: HubCall | None, at_least_s: float = 0.0) -> None:
+        """One timer per open call, for its lease."""
+        lease_s = after.lease_s if after is not None else None
+        call = after or before
+        if call is None or (before is not None and before.lease_s == lease_s and call.call_id in self._timers):
+            return
+        timer = self._timers.pop(call.call_id, None)
+        if timer is not None:
+            timer.cancel()
+        if lease_s is not None:
+            delay_s = max(at_least_s, lease_s - self._clock.now_s())
+            loop = asyncio.get_running_loop()
+            self._timers[call.call_id] = loop.call_later(delay_s, self._expire, call.call_id)
+
+    def _expire(self, call_id: CallId) -> None:
+        del self._timers[call_id]
+        self._decide(call_id, LeaseExpired(self._clock.now_s()))
+
+    async def _recall(self, call_ids: Iterable[CallId]) -> None:
+        """Have these calls at hand if the hub ever knew them."""
+        missing = [call_id for call_id in call_ids if self._ledger.get(call_id) is None]
+        if not missing:
+            return
+        for call in (await records.load(self._database, missing)).values():
+            if self._ledger.get(call.call_id) is None and call.phase is HubPhase.ENDED:
+                self._ledger.remember(call)
+
+
+def _resolve(future: asyncio.Future[Reply], reply: Reply) -> None:
+    """The one who asked may have stopped waiting."""
+    if not future.done():
+        future.set_result(reply)

@@ -1,0 +1,189 @@
+"""The hub, put together: database, calls, Socket.IO, HTTP, admin socket. `async with HubServer(...) as
+hub`."""
+
+import asyncio
+import ssl
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from types import TracebackType
+
+from aiohttp import web
+
+from intercomd.config import Hub
+from intercomd.config.crosschecks import is_loopback
+from intercomd.core.legs import Limits
+from intercomd.core.protocol import MAX_MESSAGE_BYTES, IceServer
+from intercomd.errors import ErrorCode
+from intercomd.hub import directory
+from intercomd.hub.clock import HubClock
+from intercomd.hub.database import Database, DatabaseError, claimed
+from intercomd.hub.office import Office
+from intercomd.hub.presence import Presence, Socket
+from intercomd.hub.registry import Registry
+from intercomd.hub.signalling import Signalling
+from intercomd.hub.transport import Transport
+from intercomd.hub.web import Web
+from intercomd.ports import Journal
+
+DRAIN_LIMIT_S = 3.0
+SHUTDOWN_LIMIT_S = 2.0
+
+
+class HubError(Exception):
+    """The hub cannot start; the text says why and what to do. `is_configuration`: starting again will not
+    help."""
+
+    def __init__(self, message: str, *, is_configuration: bool = False) -> None:
+        super().__init__(message)
+        self.is_configuration = is_configuration
+
+
+class HubServer:
+    """One hub. Entering it raises `HubError`; after that it serves until it is left. `failed` returns only if
+    a part of it dies: then the process should end, and be started again."""
+
+    def __init__(
+        self,
+        settings: Hub,
+        journal: Journal,
+        *,
+        ice_servers: Sequence[IceServer] = (),
+        limits: Limits | None = None,
+        clock: HubClock | None = None,
+    ) -> None:
+        self._settings = settings
+        self._journal = journal
+        self._clock = clock or HubClock()
+        self._database = _database(settings)
+        self._presence = Presence()
+        self._registry = Registry(
+            self._database,
+            self._presence,
+            self._deliver,
+            journal,
+            clock=self._clock,
+            limits=limits or Limits(ring_s=settings.ring_timeout_s, grace_s=settings.grace_s),
+        )
+        self._signalling = Signalling(
+            self._registry,
+            self._presence,
+            self._database,
+            journal,
+            clock=self._clock,
+            ice_servers=ice_servers,
+            heartbeat_s=settings.heartbeat_s,
+        )
+        self._web = Web(self._database, self._registry, self._presence, ice_servers)
+        self._stack = AsyncExitStack()
+        self._tasks: list[asyncio.Task[None]] = []
+        self.port = settings.port
+        """The port it listens on; known after entering where the settings say 0."""
+
+    async def __aenter__(self) -> "HubServer":
+        context = _tls(self._settings)
+        try:
+            async with AsyncExitStack() as stack:
+                await self._open(stack, context)
+                self._stack = stack.pop_all()
+        except (DatabaseError, OSError) as error:
+            raise HubError(str(error)) from error
+        scheme = "https" if context else "http"
+        self._journal.report(
+            ErrorCode.HUB_STARTED, f"The hub accepts connections at {scheme}://{self._settings.listen}:{self.port}."
+        )
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._stack.aclose()
+        self._journal.report(ErrorCode.HUB_STOPPED)
+
+    async def failed(self) -> None:
+        """Wait for a part that must not end, and raise what ended it."""
+        done, _ = await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
+        raise AssertionError("a task of the hub came to its end")
+
+    @property
+    def lag_s(self) -> float:
+        """How late the event loop is."""
+        return self._web.pulse.lag_s
+
+    # Opened in this order, closed in the reverse one: first nobody is heard any more, then everything
+    # that was decided is written, then the database is closed.
+    async def _open(self, stack: AsyncExitStack, context: ssl.SSLContext | None) -> None:
+        stack.enter_context(claimed(self._database.path))
+        await self._database.open()
+        stack.push_async_callback(self._database.close)
+        await self._read_directory()
+        await self._registry.load()
+        stack.push_async_callback(self._end_tasks)
+        self._tasks = [
+            asyncio.create_task(self._registry.run(), name="hub writer"),
+            asyncio.create_task(self._signalling.beat(), name="hub heartbeat"),
+            asyncio.create_task(self._web.pulse.run(), name="hub pulse"),
+        ]
+        stack.push_async_callback(self._registry.drain, DRAIN_LIMIT_S)
+        office = Office(self._database, self._presence, self._clock.now_s, self._directory_changed)
+        await office.open()
+        stack.push_async_callback(office.close)
+        await self._listen(stack, context)
+
+    async def _listen(self, stack: AsyncExitStack, context: ssl.SSLContext | None) -> None:
+        app = web.Application(client_max_size=MAX_MESSAGE_BYTES)
+        self._web.attach(app)
+        transport: Transport[Socket] = Transport(self._signalling)
+        self._signalling.wire = transport
+        transport.attach(app)
+        runner = web.AppRunner(app, access_log=None, shutdown_timeout=SHUTDOWN_LIMIT_S)
+        await runner.setup()
+        stack.push_async_callback(runner.cleanup)
+        stack.push_async_callback(transport.close)
+        site = web.TCPSite(runner, self._settings.listen, self._settings.port, ssl_context=context)
+        await site.start()
+        self.port = runner.addresses[0][1]
+
+    async def _end_tasks(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.wait(self._tasks, timeout=SHUTDOWN_LIMIT_S)
+
+    async def _deliver(self, *telling: object) -> None:
+        await self._signalling.deliver(*telling)  # type: ignore[arg-type]
+
+    async def _read_directory(self) -> None:
+        self._registry.directory = await directory.read(self._database)
+
+    async def _directory_changed(self) -> None:
+        """Revocation acts at once."""
+        await self._read_directory()
+        self._signalling.revoke()
+
+
+def _database(settings: Hub) -> Database:
+    try:
+        return Database(settings.database_url)
+    except DatabaseError as error:
+        raise HubError(str(error), is_configuration=True) from error
+
+
+def _tls(settings: Hub) -> ssl.SSLContext | None:
+    """TLS as configured. Without it only loopback, unless the operator says otherwise: tokens and the keys of
+    every voice would cross the network in the clear."""
+    if not settings.tls_cert:
+        if not is_loopback(settings.listen) and not settings.allow_insecure:
+            raise HubError(
+                f"hub.listen {settings.listen}: without TLS the hub listens on loopback only; set "
+                "hub.tls_cert and hub.tls_key, or hub.allow_insecure = true",
+                is_configuration=True,
+            )
+        return None
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    try:
+        context.load_cert_chain(settings.tls_cert, settings.tls_key or None)
+    except (OSError, ssl.SSLError) as error:
+        raise HubError(f"hub.tls_cert {settings.tls_cert}: {error}", is_configuration=True) from error
+    return context

@@ -1,0 +1,306 @@
+"""One dispatcher for everything that clients say: authenticated, limited, validated, answered.
+
+Every event gets an acknowledgement, also one of an unknown name, of the wrong shape, or one that ran into a
+fault of ours. Who a client is comes from its token alone; nothing in a payload can claim another identity."""
+
+import asyncio
+import time
+import traceback
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+from msgspec.structs import replace
+
+from intercomd.core.legs import Endpoint, Party
+from intercomd.core.protocol import (
+    HUB_HEARTBEAT_EVENT,
+    PROTOCOL_VERSION,
+    REQUESTS,
+    AcceptCall,
+    BadMessage,
+    CallMetrics,
+    CancelCall,
+    Code,
+    ConnectAuth,
+    EndCall,
+    Heartbeat,
+    IceServer,
+    InitiateCall,
+    Notice,
+    RejectCall,
+    RejoinCall,
+    Reply,
+    Request,
+    Resync,
+    UploadRecords,
+    WebrtcAnswer,
+    WebrtcIceCandidate,
+    WebrtcOffer,
+    WebrtcRestart,
+    decode,
+    encode,
+)
+from intercomd.errors import ErrorCode
+from intercomd.hub import records
+from intercomd.hub.clock import HubClock
+from intercomd.hub.database import Database, DatabaseError
+from intercomd.hub.directory import Identity, digest
+from intercomd.hub.limits import CONNECTS, EVENTS, PATIENCE, Buckets
+from intercomd.hub.presence import Presence, Socket
+from intercomd.hub.registry import Registry
+from intercomd.hub.transport import Refused
+from intercomd.ids import InstanceId
+from intercomd.ports import Journal
+
+HEARTBEAT_S = 5.0
+DEAD_S = 15.0
+"""A client that neither asks nor acknowledges anything for this long is gone, whatever TCP says."""
+REPLY_LIMIT_S = 4.0
+"""Clients stop waiting after 5 s."""
+
+
+class Wire(Protocol):
+    """What is needed of the transport."""
+
+    async def emit(
+        self, sid: str, event: str, payload: dict[str, Any], heard: Callable[[], None] | None = None
+    ) -> None: ...
+    def drop(self, sid: str) -> None: ...
+
+
+class Signalling:
+    """The transport's listener. `wire` is set once, by whoever builds the transport."""
+
+    wire: Wire
+
+    def __init__(
+        self,
+        registry: Registry,
+        presence: Presence,
+        database: Database,
+        journal: Journal,
+        *,
+        clock: HubClock,
+        ice_servers: Sequence[IceServer] = (),
+        heartbeat_s: float = HEARTBEAT_S,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._registry = registry
+        self._presence = presence
+        self._database = database
+        self._journal = journal
+        self._clock = clock
+        self._ice_servers = list(ice_servers)
+        self._heartbeat_s = heartbeat_s
+        self._monotonic = monotonic
+        self._failures = Buckets(CONNECTS)
+        self._connects = Buckets(CONNECTS)
+        self._events = Buckets(EVENTS)
+        self._patience = Buckets(PATIENCE)
+
+    # ---------------------------------------------------------------------------------------- connections
+
+    def may_open(self, address: str) -> bool:
+        """Not while this address has used up its failures."""
+        return not self._failures.is_empty(address, self._monotonic())
+
+    def connecting(self, sid: str, address: str, auth: object) -> Socket:
+        """Accept a client or raise `Refused`. A failed attempt costs its address, a good one its identity: a
+        house behind one address can come back at once, somebody who guesses cannot go on."""
+        now_s = self._monotonic()
+        try:
+            return self._identify(sid, address, auth, now_s)
+        except Refused as refused:
+            self._failures.take(address, now_s)
+            self._report_refusal(address, refused.message)
+            raise
+
+    def _identify(self, sid: str, address: str, auth: object, now_s: float) -> Socket:
+        if self._failures.is_empty(address, now_s):
+            raise Refused(Code.RATE_LIMITED, "too many failed attempts from this address; try again later")
+        credentials = _credentials(auth)
+        identity = self._registry.directory.by_token(credentials.token)
+        if identity is None:
+            raise Refused(Code.UNAUTHORISED, "the token is unknown or revoked; ask for a new one")
+        if credentials.protocol not in (None, PROTOCOL_VERSION):
+            message = f"this hub speaks protocol {PROTOCOL_VERSION}; install matching versions"
+            raise Refused(Code.PROTOCOL_UNSUPPORTED, message)
+        if not self._connects.take(identity.id, now_s):
+            raise Refused(Code.RATE_LIMITED, "too many connections of this identity; try again later")
+        legacy = credentials.protocol is None
+        instance = None if legacy else credentials.instance
+        return Socket(
+            sid=sid,
+            party=_party(identity, InstanceId(instance or f"socket-{sid}")),
+            legacy=legacy,
+            token_sha256=digest(credentials.token),
+            heard_s=now_s,
+            connected_at=self._clock.now_s(),
+        )
+
+    def _report_refusal(self, address: str, reason: str) -> None:
+        if self._patience.take("refusals", self._monotonic()):
+            self._journal.report(ErrorCode.CLIENT_REFUSED, REASON=reason, NETWORK=address)
+
+    async def connected(self, socket: Socket) -> None:
+        """A legacy client never resyncs: it counts as present at once, and what rings for it is told."""
+        self._presence.add(socket)
+        identity = socket.party.identity
+        self._journal.report(ErrorCode.CLIENT_CONNECTED, f"{identity} is connected.", USER_ID=identity)
+        if socket.legacy:
+            await self._return(socket)
+
+    def disconnected(self, sid: str) -> None:
+        socket = self._presence.remove(sid)
+        self._patience.forget(sid)
+        if socket is None:
+            return
+        identity = socket.party.identity
+        self._journal.report(ErrorCode.CLIENT_GONE, f"{identity} is not connected any more.", USER_ID=identity)
+        if not self._presence.at(socket.endpoint):
+            self._registry.vanished(socket.endpoint)
+
+    def misbehaved(self, address: str, reason: str) -> None:
+        self._failures.take(address, self._monotonic())
+        if self._patience.take("misbehaviour", self._monotonic()):
+            self._journal.report(ErrorCode.BAD_MESSAGE, REASON=reason, NETWORK=address)
+
+    def revoke(self) -> None:
+        """Disconnect those whose token the directory does not know any more."""
+        tokens = self._registry.directory.tokens
+        for socket in self._presence:
+            if socket.token_sha256 not in tokens:
+                self.wire.drop(socket.sid)
+
+    # ------------------------------------------------------------------------------------------- requests
+
+    async def received(self, sid: str, message: object) -> dict[str, Any]:
+        """One event of a client; the acknowledgement. Never raises."""
+        socket = self._presence.get(sid)
+        if socket is None:
+            return encode(Reply(ok=False, code=Code.UNAUTHORISED, message="connect first"))
+        now_s = self._monotonic()
+        socket.heard_s = now_s
+        if not self._events.take(socket.party.identity, now_s):
+            return encode(self._limit(socket, now_s))
+        return encode(await self._reply(socket, message))
+
+    def _limit(self, socket: Socket, now_s: float) -> Reply:
+        """Told first, then disconnected."""
+        if not self._patience.take(socket.sid, now_s):
+            self._report_refusal(socket.party.identity, "it went on after being told that it asks too often")
+            self.wire.drop(socket.sid)
+        return Reply(ok=False, code=Code.RATE_LIMITED, message="too many requests; wait a moment")
+
+    async def _reply(self, socket: Socket, message: object) -> Reply:
+        try:
+            request = parse(message)
+        except UnknownEvent as error:
+            return Reply(ok=False, code=Code.UNKNOWN_EVENT, message=str(error))
+        except BadMessage as error:
+            return Reply(ok=False, code=Code.BAD_REQUEST, message=str(error))
+        try:
+            async with asyncio.timeout(REPLY_LIMIT_S):
+                return await self._carry_out(socket, request)
+        except (DatabaseError, TimeoutError) as error:
+            self._journal.report(ErrorCode.STORE_FAILING, "A request could not be carried out.", REASON=str(error))
+            return Reply(ok=False, code=Code.TRY_AGAIN, message="the hub is not able to at the moment; try again")
+        except Exception as error:  # noqa: BLE001  (the dispatcher is an interpreter's main: it always answers)
+            stack = "".join(traceback.format_exception(error))
+            self._journal.report(ErrorCode.INTERNAL, f"{request.event} failed in the hub.", STACK=stack)
+            return Reply(ok=False, code=Code.INTERNAL, message="the hub failed; its journal says how")
+
+    async def _carry_out(self, socket: Socket, request: Request) -> Reply:
+        match request:
+            case Resync():
+                socket.resynced = True
+                calls = await self._registry.resync(socket.party, request.calls)
+                return Reply(ok=True, calls=calls, server_time=self._clock.now_s(), ice_servers=self._ice_servers)
+            case Heartbeat():
+                return Reply(ok=True, server_time=self._clock.now_s())
+            case UploadRecords():
+                await records.upload(self._database, socket.party.identity, request.records)
+                return Reply(ok=True)
+            case InitiateCall():
+                await self._return(socket)
+                return await self._registry.initiate(socket.party, request)
+            case (
+                AcceptCall() | RejectCall() | CancelCall() | EndCall() | RejoinCall() | CallMetrics()
+                | WebrtcOffer() | WebrtcAnswer() | WebrtcIceCandidate() | WebrtcRestart()
+            ):  # fmt: skip
+                await self._return(socket)
+                return await self._registry.request(socket.endpoint, request)
+            case _:
+                raise AssertionError(f"{type(request).__name__} is in REQUESTS and nobody carries it out")
+
+    async def _return(self, socket: Socket) -> None:
+        """Whoever speaks is there, also one that forgot to resync."""
+        if not socket.resynced:
+            socket.resynced = True
+            await self._registry.returned(socket.party)
+
+    # ------------------------------------------------------------------------------------------- delivery
+
+    async def deliver(self, to: Endpoint, notice: Notice) -> None:
+        """To every socket of the device: the newest is the live one, an older one may still be."""
+        sockets = self._presence.at(to)
+        if sockets:
+            payload = encode(notice)
+            for socket in sockets:
+                await self.wire.emit(socket.sid, notice.event, payload)
+
+    async def beat(self) -> None:
+        """Heartbeats to all, for ever; those that have been silent for too long are dropped."""
+        while True:
+            await asyncio.sleep(self._heartbeat_s)
+            payload = {"t": self._clock.now_s()}
+            for socket in self._presence:
+                if socket.legacy:
+                    continue  # answers no event it does not know; the transport's ping watches it
+                if self._monotonic() - socket.heard_s > DEAD_S:
+                    who = socket.party.identity
+                    self._journal.report(ErrorCode.CLIENT_GONE, f"{who} answers no heartbeat.", USER_ID=who)
+                    self.wire.drop(socket.sid)
+                else:
+                    await self._beat_once(socket, payload)
+
+    async def _beat_once(self, socket: Socket, payload: dict[str, Any]) -> None:
+        """At most one acknowledgement is waited for: the library keeps a callback for each until it comes."""
+
+        def heard() -> None:
+            socket.owes_beat = False
+            socket.heard_s = self._monotonic()
+
+        if socket.owes_beat:
+            await self.wire.emit(socket.sid, HUB_HEARTBEAT_EVENT, payload)
+        else:
+            socket.owes_beat = True
+            await self.wire.emit(socket.sid, HUB_HEARTBEAT_EVENT, payload, heard)
+
+
+class UnknownEvent(BadMessage):
+    """No request has this name."""
+
+
+def parse(message: object) -> Request:
+    """The request in a Socket.IO event `[name, payload]`. Raises `BadMessage`."""
+    if not isinstance(message, list) or not message or not isinstance(message[0], str):
+        raise BadMessage("Expected an event: its name and one object")
+    kind = REQUESTS.get(message[0])
+    if kind is None:
+        raise UnknownEvent("this hub does not know this event")
+    if len(message) > 2:
+        raise BadMessage("Expected one object after the event's name")
+    return decode(kind, message[1] if len(message) == 2 else {})
+
+
+def _credentials(auth: object) -> ConnectAuth:
+    try:
+        credentials = decode(ConnectAuth, auth)
+    except BadMessage as error:
+        raise Refused(Code.UNAUTHORISED, f"auth: {error}") from None
+    return replace(credentials, token=credentials.token.removeprefix("Bearer "))
+
+
+def _party(identity: Identity, instance: InstanceId) -> Party:
+    return Party(identity.id, instance, identity.name, identity.role.value)

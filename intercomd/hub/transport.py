@@ -1,0 +1,287 @@
+"""Socket.IO on aiohttp, tamed: the only file of the hub that knows python-socketio and python-engineio.
+
+What is done here because the libraries do not: deflate is refused (a client that offers it would cost four
+times the memory, and there is no switch); every event reaches one dispatcher and is acknowledged, also one
+named `connect`; a frame that is no packet ends its connection at once instead of leaving it half alive; a
+connection that does not introduce itself is closed; connections are ended without the packet after which
+clients do not come back."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Coroutine
+from typing import Any, Generic, Protocol, TypeVar
+
+import msgspec
+import socketio
+from aiohttp import WSCloseCode, web
+from engineio.async_drivers.aiohttp import WebSocket
+from engineio.exceptions import EngineIOError
+from socketio import packet
+from socketio.exceptions import ConnectionRefusedError as RefusedBySocketIO
+
+from intercomd.core.protocol import MAX_MESSAGE_BYTES, Code
+from intercomd.hub.limits import FRAMES, Buckets
+
+PING_INTERVAL_S = 5
+PING_TIMEOUT_S = 3
+INTRODUCTION_LIMIT_S = 10.0
+"""From the WebSocket to the Socket.IO connect."""
+MAX_STRANGERS = 2048
+"""Connections that have not introduced themselves: more are refused at once."""
+CLOSE_LIMIT_S = 2.0
+
+_log = logging.getLogger("intercomd.socketio")
+_log.setLevel(logging.CRITICAL)
+"""The libraries' own words repeat payloads and tokens; what matters is reported by the listener."""
+
+
+class Refused(Exception):
+    """A connection is not accepted."""
+
+    def __init__(self, code: Code, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+
+
+Ticket = TypeVar("Ticket")
+
+
+class Listener(Protocol[Ticket]):
+    """Who decides; a `Ticket` is what it wants to keep of a client. All on the event loop; one client's
+    events come one after the other."""
+
+    def may_open(self, address: str) -> bool:
+        """A WebSocket from this address, before anything is known of it."""
+        ...
+
+    def connecting(self, sid: str, address: str, auth: object) -> Ticket:
+        """Raises `Refused`."""
+        ...
+
+    async def connected(self, ticket: Ticket) -> None:
+        """The client has been told that it is connected."""
+        ...
+
+    async def received(self, sid: str, message: object) -> dict[str, Any]:
+        """One event: `[name, payload...]` if it has the right shape. Returns the acknowledgement; never
+        raises."""
+        ...
+
+    def disconnected(self, sid: str) -> None:
+        """Of those that were accepted."""
+        ...
+
+    def misbehaved(self, address: str, reason: str) -> None:
+        """A connection was ended for what it sent or did not send."""
+        ...
+
+
+class Json:
+    """JSON for both libraries: strict (no NaN), fast, and a depth bomb is a `ValueError` like any other bad
+    text."""
+
+    @staticmethod
+    def dumps(value: object, **_: object) -> str:
+        return msgspec.json.encode(value).decode()
+
+    @staticmethod
+    def loads(text: str | bytes) -> Any:
+        try:
+            return msgspec.json.decode(text)
+        except RecursionError:
+            raise ValueError("nested too deeply") from None
+
+
+class _PlainWebSocket(WebSocket):  # type: ignore[misc]
+    """engineio's WebSocket without compression, that can be closed, and that lets nothing but packets
+    through."""
+
+    def __init__(self, handler: Any, server: Any) -> None:
+        super().__init__(handler, server)
+        self._frames = Buckets(FRAMES)
+
+    async def __call__(self, environ: dict[str, Any]) -> web.WebSocketResponse:
+        request: web.Request = environ["aiohttp.request"]
+        self._sock = web.WebSocketResponse(
+            max_msg_size=MAX_MESSAGE_BYTES, compress=False, timeout=CLOSE_LIMIT_S, autoping=True
+        )
+        await self._sock.prepare(request)
+        self.environ = environ
+        environ["intercomd.websocket"] = self._sock
+        await self.handler(self)
+        return self._sock
+
+    async def wait(self) -> str:
+        """The next packet. `OSError` ends the connection (engineio's convention)."""
+        message = await self._sock.receive()
+        text = message.data
+        if not isinstance(text, str) or not text or text[0] not in "0123456":
+            raise OSError("not an Engine.IO packet")
+        if not self._frames.take("", time.monotonic()):
+            raise OSError("too many packets")
+        return text
+
+
+class _Server(socketio.AsyncServer):  # type: ignore[misc]
+    """Hands what arrives to the transport instead of looking for functions by the event's name."""
+
+    def __init__(self, transport: "Transport[Any]", **options: Any) -> None:
+        super().__init__(**options)
+        self._transport = transport
+
+    async def _handle_eio_connect(self, eio_sid: str, environ: dict[str, Any]) -> bool | None:
+        await super()._handle_eio_connect(eio_sid, environ)
+        return self._transport.opened(eio_sid, environ)
+
+    async def _handle_connect(self, eio_sid: str, namespace: str | None, auth: object) -> None:
+        await super()._handle_connect(eio_sid, namespace, auth)
+        await self._transport.introduced(eio_sid)
+
+    async def _handle_eio_message(self, eio_sid: str, data: str) -> None:
+        try:
+            await super()._handle_eio_message(eio_sid, data)
+        except Exception as error:  # noqa: BLE001  (the libraries raise anything for a malformed packet)
+            await self._transport.punish(eio_sid, f"malformed packet: {type(error).__name__}")
+
+    async def _handle_event(self, eio_sid: str, namespace: str | None, id: int | None, data: object) -> None:
+        sid = self.manager.sid_from_eio_sid(eio_sid, namespace or "/")
+        if sid is None or not self.manager.is_connected(sid, namespace or "/"):
+            return
+        reply = await self._transport.listener.received(sid, data)
+        if id is not None:
+            await self._send_packet(eio_sid, self.packet_class(packet.ACK, namespace=namespace, id=id, data=[reply]))
+
+    async def _handle_eio_disconnect(self, eio_sid: str, reason: str) -> None:
+        await super()._handle_eio_disconnect(eio_sid, reason)
+        self._transport.closed(eio_sid)
+
+
+class Transport(Generic[Ticket]):
+    """The Socket.IO end of the hub. `attach` it to the application, `close` it at the end."""
+
+    def __init__(self, listener: Listener[Ticket]) -> None:
+        self.listener = listener
+        self._server = _Server(
+            self,
+            async_mode="aiohttp",
+            transports=["websocket"],
+            ping_interval=PING_INTERVAL_S,
+            ping_timeout=PING_TIMEOUT_S,
+            max_http_buffer_size=MAX_MESSAGE_BYTES,
+            http_compression=False,
+            async_handlers=False,
+            json=Json,
+            logger=_log,
+            engineio_logger=_log,
+        )
+        # The driver is a dict that all servers of the process share: this server gets its own.
+        self._server.eio._async = {**self._server.eio._async, "websocket": _PlainWebSocket}  # noqa: SLF001
+        self._server.on("connect", self._on_connect)
+        self._server.on("disconnect", self._on_disconnect)
+        self._strangers: dict[str, asyncio.TimerHandle] = {}
+        self._tickets: dict[str, Ticket] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def attach(self, app: web.Application) -> None:
+        self._server.attach(app)
+
+    async def emit(
+        self, sid: str, event: str, payload: dict[str, Any], heard: Callable[[], None] | None = None
+    ) -> None:
+        """At most once; nothing happens if the client is gone. `heard` is called when it acknowledges."""
+        callback = None if heard is None else lambda *_: heard()
+        try:
+            await self._server.emit(event, payload, to=sid, callback=callback)
+        except (EngineIOError, KeyError):
+            return  # closed meanwhile: resync repairs it
+
+    def drop(self, sid: str) -> None:
+        """End a client's connection so that it comes back (no Socket.IO disconnect packet)."""
+        eio_sid = self._server.manager.eio_sid_from_sid(sid, "/")
+        if eio_sid is not None:
+            self._begin(self._close(eio_sid, WSCloseCode.TRY_AGAIN_LATER))
+
+    async def close(self) -> None:
+        """End every connection and the libraries' tasks."""
+        for timer in self._strangers.values():
+            timer.cancel()
+        self._strangers.clear()
+        open_now = list(self._server.environ)
+        await asyncio.gather(*(self._close(eio_sid, WSCloseCode.GOING_AWAY) for eio_sid in open_now))
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=CLOSE_LIMIT_S)
+        await self._server.shutdown()
+
+    # ------------------------------------------------------------------------------ heard from the server
+
+    def opened(self, eio_sid: str, environ: dict[str, Any]) -> bool | None:
+        """A WebSocket; False refuses it."""
+        if len(self._strangers) >= MAX_STRANGERS or not self.listener.may_open(_address(environ)):
+            del self._server.environ[eio_sid]
+            return False
+        self._expect_introduction(eio_sid)
+        return None
+
+    async def introduced(self, eio_sid: str) -> None:
+        """A Socket.IO connect was handled, whether accepted or not."""
+        sid = self._server.manager.sid_from_eio_sid(eio_sid, "/")
+        if sid is None or not self._server.manager.is_connected(sid, "/"):
+            return
+        timer = self._strangers.pop(eio_sid, None)
+        ticket = self._tickets.pop(eio_sid, None)
+        if timer is not None and ticket is not None:
+            timer.cancel()
+            await self.listener.connected(ticket)
+
+    async def punish(self, eio_sid: str, reason: str) -> None:
+        """End a connection for what it sent."""
+        self.listener.misbehaved(_address(self._server.environ.get(eio_sid, {})), reason)
+        await self._close(eio_sid, WSCloseCode.POLICY_VIOLATION)
+
+    def closed(self, eio_sid: str) -> None:
+        """The WebSocket is gone."""
+        self._tickets.pop(eio_sid, None)
+        timer = self._strangers.pop(eio_sid, None)
+        if timer is not None:
+            timer.cancel()
+
+    def _on_connect(self, sid: str, environ: dict[str, Any], auth: object) -> None:
+        try:
+            ticket = self.listener.connecting(sid, _address(environ), auth)
+        except Refused as refused:
+            details = {"code": refused.code.value, "message": refused.message}
+            raise RefusedBySocketIO(refused.message, details) from None
+        self._tickets[self._server.manager.eio_sid_from_sid(sid, "/")] = ticket
+
+    def _on_disconnect(self, sid: str, _reason: str) -> None:
+        self.listener.disconnected(sid)
+        eio_sid = self._server.manager.eio_sid_from_sid(sid, "/")
+        if eio_sid is not None and eio_sid in self._server.environ:
+            self._expect_introduction(eio_sid)
+
+    def _expect_introduction(self, eio_sid: str) -> None:
+        loop = asyncio.get_running_loop()
+        self._strangers[eio_sid] = loop.call_later(INTRODUCTION_LIMIT_S, self._no_introduction, eio_sid)
+
+    def _no_introduction(self, eio_sid: str) -> None:
+        self._strangers.pop(eio_sid, None)
+        self._begin(self.punish(eio_sid, "no introduction in time"))
+
+    def _begin(self, work: Coroutine[None, None, None]) -> None:
+        """Closing takes a moment when the other side is dead; nobody waits for it."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _close(self, eio_sid: str, code: int) -> None:
+        websocket = self._server.environ.get(eio_sid, {}).get("intercomd.websocket")
+        if websocket is not None:
+            await websocket.close(code=code)
+
+
+def _address(environ: dict[str, Any]) -> str:
+    """The peer's real address: engineio's REMOTE_ADDR is always 127.0.0.1."""
+    request: web.Request | None = environ.get("aiohttp.request")
+    return (request.remote if request is not None else None) or "unknown"
