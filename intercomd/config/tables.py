@@ -78,6 +78,11 @@ class Station(Table, frozen=True):
         _FULL_PATH,
         Meta(description="Socket for `intercomctl`. The environment's INTERCOMD_CONTROL wins."),
     ] = "/run/intercomd/control"
+    trace_file: Annotated[
+        str,
+        _PATH,
+        Meta(description="Where to log every step of the call logic for `intercomd replay`; empty: nowhere."),
+    ] = ""
 
 
 class Audio(Table, frozen=True):

@@ -1,7 +1,7 @@
 """The station: everything of it put together, and the traffic between its parts.
 
-A press walks one way: line → `Panel` → event → `Interpreter` → core → effects → hub. So does a packet: network → media →
-playout thread → card. What the parts report comes back as events; what people see follows from the state alone.
+A press walks one way: line → `Panel` → event → `Interpreter` → core → effects → hub. So does a packet: network →
+media → playout thread → card. What the parts report comes back as events; what people see follows from the state alone.
 """
 
 import asyncio
@@ -12,8 +12,22 @@ from typing import Any
 
 from intercomd.core.debounce import Debounce, OpenWindow, Pass, expire, offer
 from intercomd.core.events import (
-    AnswerRequested, CallPressed, CandidateGathered, Card, CardChanged, Described, DialRequested, Event, HangupPressed,
-    LinkDown, LinkUp, MediaLost, MediaSilent, MediaUp, Received, SpeakerPressed,
+    AnswerRequested,
+    CallPressed,
+    CandidateGathered,
+    Card,
+    CardChanged,
+    Described,
+    DialRequested,
+    Event,
+    HangupPressed,
+    LinkDown,
+    LinkUp,
+    MediaLost,
+    MediaSilent,
+    MediaUp,
+    Received,
+    SpeakerPressed,
 )  # fmt: skip
 from intercomd.core.panel import Surroundings, View, view
 from intercomd.core.protocol import Candidate, Metrics, Notice, Sdp
@@ -51,8 +65,8 @@ class Parts:
 
 
 class Daemon:
-    """Listens to all parts. Lives on the event loop; `card_changed`, `microphone_changed` and `xrun` come from the audio
-    threads and hop. Implements `ports.MediaListener` and `control.Commands`."""
+    """Listens to all parts. Lives on the event loop; `card_changed`, `microphone_changed` and `xrun` come from the
+    audio threads and hop. Implements `ports.MediaListener` and `control.Commands`."""
 
     def __init__(self, name: str, language: Language, buttons: frozenset[str], pins_simulated: bool) -> None:
         self._name = name
@@ -228,7 +242,10 @@ class Daemon:
                 case Pass(_, metrics):
                     self.parts.interpreter.send_metrics(metrics)
                 case OpenWindow(key, delay_s):
-                    self._loop.call_later(delay_s, lambda key=key: self._emit(*expire(self._metrics, key)))
+                    self._loop.call_later(delay_s, self._window_over, key)
+
+    def _window_over(self, key: str) -> None:
+        self._emit(*expire(self._metrics, key))
 
     def status(self) -> dict[str, Any]:
         parts = self.parts

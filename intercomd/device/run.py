@@ -1,7 +1,7 @@
 """The station's composition root: builds every part from the configuration, runs them, takes them down.
 
-Crash-only: a part that fails in a way that it must not ends the process, systemd starts it again, and the call is restored
-from flash. SIGTERM ends the process without ending the call, for the same reason: a restart is not a hang-up.
+Crash-only: a part that fails in a way that it must not ends the process, systemd starts it again, and the call is
+restored from flash. SIGTERM ends the process without ending the call, for the same reason: a restart is not a hang-up.
 """
 
 import asyncio
@@ -40,10 +40,10 @@ from intercomd.media.engine import AudioPcms, Engine
 from intercomd.ports import Journal, Loaded, Store, StoreError
 
 USABLE_LIMIT_S = 10.0
-"""systemd hears READY at the latest after this, with the card or the hub still missing: both are states, not failures."""
+"""systemd hears READY at the latest after this, with the card or the hub still missing: states, not failures."""
 
 
-class _Stop(Exception):  # noqa: N818
+class _Stop(Exception):
     """SIGTERM or SIGINT."""
 
 
@@ -51,17 +51,16 @@ def main(config: Config) -> int:
     """Run the station until it is told to stop (0) or a part of it dies (1)."""
     journal = open_journal({"device_id": config.station.name, "user_id": config.station.name})
     gc.freeze()  # a full collection with aiortc loaded takes 18 ms: a gap in the sound
+    exit_status = 0
     try:
         asyncio.run(_run(config, journal))
     except* _Stop:
         journal.report(ErrorCode.STATION_STOPPED)
-        return 0
     except* Exception as group:  # noqa: BLE001  the process's last word: whatever a part died of is told with its stack
         _report_death(journal, group)
-        return 1
-    finally:
-        journal.close()
-    return 0
+        exit_status = 1
+    journal.close()
+    return exit_status
 
 
 def _report_death(journal: Journal, group: BaseExceptionGroup[Exception]) -> None:
@@ -213,7 +212,12 @@ def _pcms(config: Config) -> AudioPcms:
 def _panel(config: Config, daemon: Daemon, board: Board) -> Panel:
     panel = config.panel
     pins = GpioPins(
-        board.buttons, board.leds, panel.pin_factory, panel.chip_label, board.buttons_active, board.leds_active
+        {str(name): line for name, line in board.buttons.items()},
+        {str(name): line for name, line in board.leds.items()},
+        panel.pin_factory,
+        panel.chip_label or board.chip,
+        board.buttons_active,
+        board.leds_active,
     )
     return Panel(
         pins,

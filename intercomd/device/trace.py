@@ -8,16 +8,18 @@ A trace holds session descriptions and names of peers: it is written only where 
 import json
 import os
 from collections.abc import Iterator
+from dataclasses import fields
 from pathlib import Path
 from typing import IO, Any
 
 import msgspec
 
 from intercomd.core import events as event_module
-from intercomd.core.effects import Effect
+from intercomd.core.effects import Effect, Send
 from intercomd.core.events import Event, Received, Replied, Unanswered
 from intercomd.core.protocol import NOTICES, REQUESTS, Reply, decode, encode
 from intercomd.core.station import Settings, Station
+from intercomd.errors import ErrorCode
 
 MAX_TRACE_BYTES = 32 * 1024 * 1024
 """Then the trace ends: a forgotten key must not fill the state partition."""
@@ -62,17 +64,17 @@ def event_line(event: Event) -> dict[str, Any]:
 
 def read_event(line: dict[str, Any]) -> Event:
     """The inverse of `event_line`."""
-    fields = dict(line)
-    kind = fields.pop("type")
+    values = dict(line)
+    kind = values.pop("type")
     match kind:
         case "Received":
-            return Received(decode(NOTICES[fields["name"]], fields["notice"]))
+            return Received(decode(NOTICES[values["name"]], values["notice"]))
         case "Replied":
-            return Replied(decode(REQUESTS[fields["name"]], fields["request"]), decode(Reply, fields["reply"]))
+            return Replied(decode(REQUESTS[values["name"]], values["request"]), decode(Reply, values["reply"]))
         case "Unanswered":
-            return Unanswered(decode(REQUESTS[fields["name"]], fields["request"]))
+            return Unanswered(decode(REQUESTS[values["name"]], values["request"]))
         case _:
-            read: Event = msgspec.convert(fields, getattr(event_module, kind))
+            read: Event = msgspec.convert(values, getattr(event_module, kind))
             return read
 
 
@@ -80,10 +82,12 @@ def effect_lines(effects: tuple[Effect, ...]) -> list[Any]:
     """Effects as JSON, good for comparing."""
     lines = []
     for effect in effects:
-        line = {"type": type(effect).__name__, **msgspec.to_builtins(effect, enc_hook=lambda code: code.name)}
-        request = getattr(effect, "request", None)
-        lines.append({**line, "name": request.event} if request is not None else line)
-    return json.loads(json.dumps(lines))  # type: ignore[no-any-return]
+        values = {field.name: getattr(effect, field.name) for field in fields(effect)}
+        line = {name: value.name if isinstance(value, ErrorCode) else value for name, value in values.items()}
+        if isinstance(effect, Send):
+            line["name"] = effect.request.event
+        lines.append({"type": type(effect).__name__, **line})
+    return msgspec.json.decode(msgspec.json.encode(lines))  # type: ignore[no-any-return]
 
 
 def read(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:

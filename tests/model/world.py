@@ -1,8 +1,8 @@
 """A whole household as one immutable value: stations, their flash and media, the hub, the wires between them.
 
-`moves(world)` lists everything that can happen next: deliveries, presses, timers, dropped links, and a power cut after any
-effect. `settle(world)` lets no more harm happen, brings links and power back, and runs the household until nothing moves.
-The reducers are the shipped ones; what is modelled is what surrounds them.
+`moves(world)` lists everything that can happen next: deliveries, presses, timers, dropped links, and a power cut after
+any effect. `settle(world)` lets no more harm happen, brings links and power back, and runs the household until nothing
+moves. The reducers are the shipped ones; what is modelled is what surrounds them.
 """
 
 from collections.abc import Iterator
@@ -15,11 +15,31 @@ from intercomd.core import call as station_core
 from intercomd.core import switch
 from intercomd.core.admission import admit, concerned, open_legs
 from intercomd.core.effects import (
-    ApplyRemote, CancelTimer, CloseMicrophone, OpenMicrophone, Persist, Send, StartMedia, StartTimer, StopMedia,
+    ApplyRemote,
+    CancelTimer,
+    CloseMicrophone,
+    OpenMicrophone,
+    Persist,
+    Send,
+    StartMedia,
+    StartTimer,
+    StopMedia,
 )  # fmt: skip
 from intercomd.core.events import (
-    Booted, CallPressed, Card, Described, HangupPressed, LinkDown, LinkUp, MediaLost, MediaUp, Received, Replied, Timer,
-    TimerFired, Unanswered,
+    Booted,
+    CallPressed,
+    Card,
+    Described,
+    HangupPressed,
+    LinkDown,
+    LinkUp,
+    MediaLost,
+    MediaUp,
+    Received,
+    Replied,
+    Timer,
+    TimerFired,
+    Unanswered,
 )  # fmt: skip
 from intercomd.core.legs import Endpoint, HubCall, Party, view
 from intercomd.core.protocol import Heartbeat, HubPhase, InitiateCall, Notice, Reply, Request, Resync, Sdp
@@ -84,7 +104,7 @@ class World(msgspec.Struct, frozen=True, cache_hash=True):
     """Two stations were connected with each other and nobody has ended it: it must come back."""
 
 
-class Broken(AssertionError):  # noqa: N818
+class Broken(AssertionError):
     """A property does not hold."""
 
 
@@ -271,7 +291,9 @@ def arrive(world: World, index: int) -> World:
             reply = Reply(ok=True)
         case InitiateCall(call_id, recipient_id):
             members = dict(world.groups).get(recipient_id, (recipient_id,))
-            online = {IdentityId(n.name): (n.party,) for n, there in zip(world.nodes, world.registered, strict=True) if there}
+            online = {
+                IdentityId(n.name): (n.party,) for n, there in zip(world.nodes, world.registered, strict=True) if there
+            }
             admission = admit(
                 open_legs(world.calls), online, node.endpoint, tuple(IdentityId(member) for member in members)
             )
@@ -325,9 +347,10 @@ def media_peer(world: World, index: int) -> Media | None:
         return None
     for other in world.nodes:
         theirs = other.station.call
-        if other is not mine and other.alive and other.media is not None and theirs is not None:
-            if theirs.call_id == mine.station.call.call_id and other.media.epoch == mine.media.epoch:
-                return other.media
+        if other is mine or not other.alive or other.media is None or theirs is None:
+            continue
+        if (theirs.call_id, other.media.epoch) == (mine.station.call.call_id, mine.media.epoch):
+            return other.media
     return None
 
 
@@ -359,7 +382,9 @@ def media_step(world: World, index: int, event: Any, cut_at: int | None = None) 
 
 def note(world: World) -> World:
     """Remember that two stations were connected, for the promise that they will be again."""
-    ups = [node.station.call for node in world.nodes if node.station.call and node.station.call.phase is Phase.CONNECTED]
+    ups = [
+        node.station.call for node in world.nodes if node.station.call and node.station.call.phase is Phase.CONNECTED
+    ]
     if not world.was_up and len(ups) == 2 and ups[0].call_id == ups[1].call_id and ups[0].epoch == ups[1].epoch:
         return replace(world, was_up=True)
     return world
@@ -491,7 +516,9 @@ def drained(world: World, known: dict[World, World] | None = None) -> World:
             break
         world = take(world, step)
         if len(path) > 2_000:
-            raise Broken("it never comes to rest: " + str([describe(w, s) for w in path[-6:] if (s := next(steps(w), None))]))
+            raise Broken(
+                "it never comes to rest: " + str([describe(w, s) for w in path[-6:] if (s := next(steps(w), None))])
+            )
     if known is not None:
         known.update(dict.fromkeys(path, world))
     return world

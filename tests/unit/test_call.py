@@ -4,17 +4,66 @@ import pytest
 
 from intercomd.core import call as core
 from intercomd.core.effects import (
-    ApplyRemote, CloseMicrophone, Jingle, OpenMicrophone, Persist, Play, Report, Send, SetRoute, StartMedia, StartTimer,
+    ApplyRemote,
+    CloseMicrophone,
+    Jingle,
+    OpenMicrophone,
+    Persist,
+    Play,
+    Report,
+    Send,
+    SetRoute,
+    StartMedia,
+    StartTimer,
     StopMedia,
 )  # fmt: skip
 from intercomd.core.events import (
-    AnswerRequested, Booted, CallPressed, Card, CardChanged, Described, DialRequested, HangupPressed, LinkDown, LinkUp,
-    MediaLost, MediaSilent, MediaUp, Received, Replied, SpeakerPressed, Timer, TimerFired, Unanswered,
+    AnswerRequested,
+    Booted,
+    CallPressed,
+    Card,
+    CardChanged,
+    Described,
+    DialRequested,
+    HangupPressed,
+    LinkDown,
+    LinkUp,
+    MediaLost,
+    MediaSilent,
+    MediaUp,
+    Received,
+    Replied,
+    SpeakerPressed,
+    Timer,
+    TimerFired,
+    Unanswered,
 )  # fmt: skip
 from intercomd.core.protocol import (
-    AcceptCall, AnswerReceived, CallAccepted, CallCancelled, CallEnded, CallFailed, CallInitiated, CallRejected,
-    CallState, CallStateChanged, CancelCall, Code, EndCall, EndReason, HubPhase, IncomingCall, InitiateCall,
-    OfferReceived, RejectCall, Reply, RestartOrdered, Resync, Sdp, WebrtcOffer, WebrtcRestart,
+    AcceptCall,
+    AnswerReceived,
+    CallAccepted,
+    CallCancelled,
+    CallEnded,
+    CallFailed,
+    CallInitiated,
+    CallRejected,
+    CallState,
+    CallStateChanged,
+    CancelCall,
+    Code,
+    EndCall,
+    EndReason,
+    HubPhase,
+    IncomingCall,
+    InitiateCall,
+    OfferReceived,
+    RejectCall,
+    Reply,
+    RestartOrdered,
+    Resync,
+    Sdp,
+    WebrtcOffer,
+    WebrtcRestart,
 )  # fmt: skip
 from intercomd.core.snapshot import Role, Route, SavedCall, SavedPhase, Snapshot, Tombstone
 from intercomd.core.station import Phase, Settings, Shown, Station, shown
@@ -166,8 +215,14 @@ def test_a_reply_that_is_already_over_fails_the_dial() -> None:
     assert desk.station.failure.code is ErrorCode.CALLEE_OFFLINE
 
 
-@pytest.mark.parametrize(("code", "failure"), [(Code.BUSY, ErrorCode.CALLEE_BUSY), (Code.NOT_ALLOWED, ErrorCode.CALL_NOT_ALLOWED),
-                                               (Code.INTERNAL, ErrorCode.CALL_FAILED)])  # fmt: skip
+@pytest.mark.parametrize(
+    ("code", "failure"),
+    [
+        (Code.BUSY, ErrorCode.CALLEE_BUSY),
+        (Code.NOT_ALLOWED, ErrorCode.CALL_NOT_ALLOWED),
+        (Code.INTERNAL, ErrorCode.CALL_FAILED),
+    ],
+)
 def test_a_refused_dial_tells_why(code: Code, failure: ErrorCode) -> None:
     desk = registered().hear(CallPressed(C1), Replied(InitiateCall(C1, FLAT), Reply(ok=False, code=code)))
     assert desk.station.failure.code is failure
@@ -312,7 +367,13 @@ def test_a_peer_that_stays_away_ends_the_call_by_name() -> None:
 def test_stale_epochs_change_nothing() -> None:
     desk = connected().hear(Received(RestartOrdered(C1, 9, 2)))
     before = desk.station
-    for stale in (MediaUp(1), MediaLost(1, ""), MediaSilent(1), Described(1, OFFER), TimerFired(Timer("connect", C1, 1))):
+    for stale in (
+        MediaUp(1),
+        MediaLost(1, ""),
+        MediaSilent(1),
+        Described(1, OFFER),
+        TimerFired(Timer("connect", C1, 1)),
+    ):
         assert desk.hear(stale).station == before
         assert not desk.effects
 
@@ -392,12 +453,16 @@ def test_a_restored_call_that_is_over_is_not_restored() -> None:
 
 def test_a_boot_that_never_reaches_the_hub_gives_up_after_the_grace() -> None:
     desk = booted(saved(SavedPhase.CONNECTED), age_s=20.0)
-    assert [e.delay_s for e in Desk(Station(Settings())).hear(Booted(saved(SavedPhase.CONNECTED), 20.0)).only(StartTimer)] == [100.0]
+    assert [
+        e.delay_s for e in Desk(Station(Settings())).hear(Booted(saved(SavedPhase.CONNECTED), 20.0)).only(StartTimer)
+    ] == [100.0]
     assert desk.hear(TimerFired(Timer("absent", C1))).phase is not Phase.RESTORING
 
 
 def test_a_call_that_this_device_forgot_is_ended_at_the_hub() -> None:
-    desk = registered().hear(LinkDown(), LinkUp(), Replied(Resync(), Reply(ok=True, calls=(state(HubPhase.CONNECTED),))))
+    desk = registered().hear(
+        LinkDown(), LinkUp(), Replied(Resync(), Reply(ok=True, calls=(state(HubPhase.CONNECTED),)))
+    )
     assert desk.sent[-1] == EndCall(C1, EndReason.FAILED)
 
 
@@ -415,7 +480,9 @@ def test_answered_elsewhere_ends_quietly() -> None:
 def test_a_hub_that_never_answers_the_dial_fails_it() -> None:
     desk = registered().hear(CallPressed(C1), TimerFired(Timer("dial", C1)))
     assert desk.station.failure.code is ErrorCode.SETUP_TIMEOUT
-    offline = Desk(Station(Settings(peer_id=FLAT), card=Card.READY)).hear(CallPressed(C1), TimerFired(Timer("dial", C1)))
+    offline = Desk(Station(Settings(peer_id=FLAT), card=Card.READY)).hear(
+        CallPressed(C1), TimerFired(Timer("dial", C1))
+    )
     assert offline.station.failure.code is ErrorCode.HUB_UNREACHABLE
 
 

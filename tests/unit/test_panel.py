@@ -18,8 +18,8 @@ def in_phase(phase: Phase, role: Role = Role.CALLEE) -> Station:
     return replace(IDLE, call=Call(CallId("c"), role, IdentityId("p"), phase, 0.0, saved=SavedPhase.CONNECTED))
 
 
-def lights(station: Station, around: Surroundings = Surroundings()) -> dict[str, Light]:
-    return dict(view(station, around).lights)
+def lights(station: Station, around: Surroundings | None = None) -> dict[str, Light]:
+    return dict(view(station, around or Surroundings()).lights)
 
 
 def test_ready_means_registered_with_a_card() -> None:
@@ -90,9 +90,5 @@ def test_lasting_faults_light_the_error_lamp() -> None:
 
 
 def test_idle_is_quiet() -> None:
-    assert view(IDLE, Surroundings()) == View(
-        Shown.IDLE,
-        (("ready", Light.ON), ("ringing", Light.OFF), ("talking", Light.OFF), ("error", Light.OFF), ("microphone", Light.OFF)),
-        None,
-        None,
-    )
+    dark = tuple((led, Light.OFF) for led in ("ringing", "talking", "error", "microphone"))
+    assert view(IDLE, Surroundings()) == View(Shown.IDLE, (("ready", Light.ON), *dark), None, None)

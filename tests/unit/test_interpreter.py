@@ -1,0 +1,178 @@
+"""The interpreter: order of effects, the store's deadline, timers, what goes into the journal."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from intercomd.core.events import CallPressed, Card, CardChanged, LinkUp, Received, Replied, Unanswered
+from intercomd.core.protocol import CallAccepted, CallMetrics, IceServer, InitiateCall, Metrics, Reply, Resync
+from intercomd.core.station import Phase, Settings, Station
+from intercomd.device.interpreter import Interpreter, Outside
+from intercomd.errors import ErrorCode
+from intercomd.fakes.journal import FakeJournal
+from intercomd.ids import CallId, IdentityId
+from intercomd.ports import StoreError, Unreachable
+
+C1 = CallId("c1")
+
+
+class Diary:
+    """Everything outside the interpreter, writing down what it is asked; one list, so that order shows."""
+
+    def __init__(self) -> None:
+        self.lines: list[Any] = []
+        self.refuse_writes = False
+        self.hang_writes = False
+        self.reachable = True
+        self.status = None
+
+    async def save(self, snapshot: Any, record: Any) -> None:
+        if self.hang_writes:
+            await asyncio.Event().wait()
+        if self.refuse_writes:
+            raise StoreError("no space left on the state partition")
+        self.lines.append(("saved", snapshot.call.call_id if snapshot.call else None, record))
+
+    async def request(self, request: Any, deadline_s: float) -> Reply:
+        self.lines.append(("sent", request))
+        if not self.reachable:
+            raise Unreachable
+        return Reply(ok=True, ice_servers=[IceServer(urls=["stun:192.0.2.1"])])
+
+    def kick(self) -> None:
+        self.lines.append(("kick",))
+
+    def start(self, epoch: int, offerer: bool, servers: Any) -> None:
+        self.lines.append(("media", epoch, offerer, [server.urls[0] for server in servers]))
+
+    def stop(self) -> None:
+        self.lines.append(("media stops",))
+
+    def metrics(self) -> Metrics | None:
+        return Metrics(jitter=0.002)
+
+    def open_microphone(self) -> None:
+        self.lines.append(("microphone opens",))
+
+    def close_microphone(self) -> None:
+        self.lines.append(("microphone closes",))
+
+    def play(self, jingle: Any) -> None:
+        self.lines.append(("play", jingle))
+
+    def set_route(self, route: Any) -> None:
+        self.lines.append(("route", route))
+
+
+@pytest.fixture
+def diary() -> Diary:
+    return Diary()
+
+
+@pytest.fixture
+def journal() -> FakeJournal:
+    return FakeJournal()
+
+
+@pytest.fixture
+def interpreter(diary: Diary, journal: FakeJournal) -> Interpreter:
+    station = Station(Settings(peer_id=IdentityId("flat")), card=Card.READY)
+    outside = Outside(diary, diary, diary, diary, journal, lambda: 1000.0, lambda: "lo ipv4", lambda: None)  # type: ignore[arg-type]
+    return Interpreter(station, outside, lambda _: None)
+
+
+async def feed(interpreter: Interpreter, *events: Any) -> None:
+    for event in events:
+        await interpreter.handle(event)
+    while interpreter._requests:
+        await asyncio.gather(*interpreter._requests)
+
+
+async def registered(interpreter: Interpreter) -> None:
+    ice = [IceServer(urls=["stun:192.0.2.7"])]
+    await feed(interpreter, LinkUp(), Replied(Resync(), Reply(ok=True, calls=(), ice_servers=ice)))
+
+
+async def test_flash_comes_before_the_wire(interpreter: Interpreter, diary: Diary) -> None:
+    await registered(interpreter)
+    diary.lines.clear()
+    await feed(interpreter, CallPressed(C1))
+    assert [line[0] for line in diary.lines] == ["saved", "sent"]
+
+
+async def test_a_reply_comes_back_as_an_event(interpreter: Interpreter) -> None:
+    await registered(interpreter)
+    await feed(interpreter, CallPressed(C1))
+    events = [interpreter._events.get_nowait() for _ in range(interpreter._events.qsize())]
+    assert any(isinstance(event, Replied) and event.request == InitiateCall(C1, "flat") for event in events)
+
+
+async def test_an_unreachable_hub_comes_back_as_an_event_and_is_tried_at_once(
+    interpreter: Interpreter, diary: Diary
+) -> None:
+    await registered(interpreter)
+    diary.reachable = False
+    await feed(interpreter, CallPressed(C1))
+    events = [interpreter._events.get_nowait() for _ in range(interpreter._events.qsize())]
+    assert Unanswered(InitiateCall(C1, "flat")) in events
+    assert ("kick",) in diary.lines
+
+
+@pytest.mark.parametrize("fault", ["refuse_writes", "hang_writes"])
+async def test_a_dying_store_never_holds_a_call_up(
+    interpreter: Interpreter, diary: Diary, journal: FakeJournal, fault: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("intercomd.device.interpreter.PERSIST_LIMIT_S", 0.01)
+    await registered(interpreter)
+    setattr(diary, fault, True)
+    await feed(interpreter, CallPressed(C1))
+    assert ("sent", InitiateCall(C1, "flat")) in diary.lines
+    assert interpreter.store_failing
+    setattr(diary, fault, False)
+    await feed(interpreter, Received(CallAccepted(C1, 1, accepter_id="flat", epoch=1)))
+    assert not interpreter.store_failing
+    told = [code for code in journal.codes if code in (ErrorCode.STORE_FAILING, ErrorCode.STORE_RECOVERED)]
+    assert told == [ErrorCode.STORE_FAILING, ErrorCode.STORE_RECOVERED]
+
+
+async def test_media_gets_the_hubs_ice_servers(interpreter: Interpreter, diary: Diary) -> None:
+    await registered(interpreter)
+    await feed(interpreter, CallPressed(C1), Received(CallAccepted(C1, 1, accepter_id="flat", epoch=1)))
+    assert ("media", 1, True, ["stun:192.0.2.7"]) in diary.lines
+
+
+async def test_the_record_takes_the_last_figures_along(interpreter: Interpreter, diary: Diary) -> None:
+    await registered(interpreter)
+    await feed(interpreter, CallPressed(C1), Received(CallAccepted(C1, 1, accepter_id="flat", epoch=1)))
+    diary.lines.clear()
+    from intercomd.core.events import HangupPressed
+
+    await feed(interpreter, HangupPressed())
+    record = next(line[2] for line in diary.lines if line[0] == "saved")
+    assert record.metrics == Metrics(jitter=0.002)
+    assert ("sent", CallMetrics(C1, Metrics(jitter=0.002))) in diary.lines
+
+
+async def test_a_timer_fires_once_and_a_cancelled_one_never(interpreter: Interpreter) -> None:
+    runner = asyncio.ensure_future(interpreter.run())
+    interpreter.station = Station(Settings(peer_id=IdentityId("flat"), card_wait_s=0.0))
+    interpreter.post(CallPressed(C1))
+    async with asyncio.timeout(5):
+        while interpreter.station.failure is None:
+            await asyncio.sleep(0)
+    assert interpreter.station.failure.code is ErrorCode.CARD_MISSING
+    interpreter.post(CardChanged(Card.READY))
+    runner.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await runner
+    assert not any(not handle.cancelled() for handle in interpreter._timers.values())
+
+
+async def test_journal_lines_carry_what_a_technician_needs(interpreter: Interpreter, journal: FakeJournal) -> None:
+    await registered(interpreter)
+    await feed(interpreter, CallPressed(C1), Received(CallAccepted(C1, 1, accepter_id="flat", epoch=1)))
+    fields = journal.lines[-1]
+    assert {"CALL_ID", "PEER", "PHASE", "EPOCH", "NETWORK"} <= {name.upper() for name in fields}
+    assert interpreter.station.call is not None
+    assert interpreter.station.call.phase is Phase.CONNECTING
