@@ -20,7 +20,7 @@ def table(status: Status, language: Language, now_s: float) -> str:
 
 def line(status: Status, language: Language) -> str:
     """What a watcher wants to see change: phase, peer, link, card, lit LEDs, route, fault."""
-    peer = printable(_part(status, "call").get("peer", ""))
+    peer = _peer(_part(status, "call"))
     link = _part(status, "link").get("state", "")
     card = _part(status, "audio").get("card", "")
     parts = [
@@ -53,6 +53,7 @@ def _rows(status: Status, language: Language, now_s: float) -> Iterator[tuple[st
     yield "buttons", _labels(panel.get("buttons"), "button", language)
     yield "store", _word("store", _part(status, "store").get("state", ""), language)
     yield "error", _in_language(_part(status, "error").get("text"), language)
+    yield "advice", _known(f"advice.{_part(status, 'error').get('code')}", "", language)
 
 
 def _phase(status: Status, language: Language) -> str:
@@ -64,7 +65,11 @@ def _call(call: Status, language: Language, now_s: float) -> str:
         return text("ctl.none", language)
     since = call.get("since")
     duration = _duration(now_s - since) if isinstance(since, int | float) else "?"
-    return text("ctl.with", language).format(peer=printable(call.get("peer", "?")), duration=duration)
+    return text("ctl.with", language).format(peer=_peer(call), duration=duration)
+
+
+def _peer(call: Status) -> str:
+    return printable(call.get("peerName") or call.get("peer") or "?") if call else ""
 
 
 def _link(link: Status, language: Language) -> str:
