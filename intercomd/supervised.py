@@ -1,0 +1,257 @@
+"""Signalling under the supervisor of `core/link.py`, whatever carries it: timers, attempts, who may speak when.
+
+A carrier (`Connection`) makes one attempt and lives for one connection; it tells its `Line` what happens. Here the
+supervisor's effects are carried out, requests find the connection that is up, and the hub's payloads are checked.
+"""
+
+import asyncio
+import random
+import time
+from collections.abc import Callable, Coroutine
+from dataclasses import replace
+from typing import Any, Protocol, assert_never
+
+from intercomd.core import link
+from intercomd.core.effects import Report
+from intercomd.core.protocol import (
+    HUB_HEARTBEAT_EVENT,
+    NOTICES,
+    BadMessage,
+    Heartbeat,
+    Notice,
+    Reply,
+    Request,
+    decode,
+    encode,
+)
+from intercomd.errors import ErrorCode
+from intercomd.ports import Journal, LinkStatus, Unreachable
+
+MAX_COMPLAINTS = 16
+"""Lines about messages of the wrong shape, per connection: one for each event and kind of mistake."""
+
+Json = Any
+
+
+class Connection(Protocol):
+    """One attempt and, if it succeeds, its connection. All on the event loop."""
+
+    def start(self) -> None:
+        """Try, in the background. The outcome is told to the line."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of everything, within a limit. Who awaits an answer gets `Unreachable`. Nothing is heard after it."""
+        ...
+
+    async def ask(self, event: str, payload: Json, deadline_s: float) -> tuple[Json, ...]:
+        """The arguments of the acknowledgement. Raises `Unreachable`."""
+        ...
+
+    async def tell(self, event: str, payload: Json, acknowledged: Callable[[], None]) -> None:
+        """Send without waiting; `acknowledged` is called in time, late, or never. Nothing happens when it is broken."""
+        ...
+
+
+class Line:
+    """What a connection may say to its supervisor."""
+
+    def __init__(
+        self,
+        attempt: int,
+        hear: Callable[[link.Event], None],
+        received: Callable[[int, str, tuple[Json, ...]], Json],
+    ) -> None:
+        self.attempt = attempt
+        self._hear = hear
+        self._received = received
+
+    def connected(self) -> None:
+        """The hub has accepted."""
+        self._hear(link.Connected(self.attempt, time.monotonic()))
+
+    def refused(self, code: str) -> None:
+        """The hub has answered with a connect error of this code."""
+        self._hear(link.Refused(self.attempt, time.monotonic(), _chance(), code))
+
+    def ended(self, reason: str) -> None:
+        """The attempt failed or the connection broke; `reason` is in words of ours."""
+        self._hear(link.Ended(self.attempt, time.monotonic(), _chance(), reason))
+
+    def heard(self) -> None:
+        """The hub has acknowledged something."""
+        self._hear(link.Heard(self.attempt, time.monotonic()))
+
+    def acknowledged(self) -> None:
+        """The hub has acknowledged a heartbeat."""
+        self._hear(link.Acked(self.attempt, time.monotonic()))
+
+    def received(self, event: str, arguments: tuple[Json, ...]) -> Json:
+        """An event of the hub, in its order. Returns its acknowledgement, or None."""
+        self.heard()
+        return self._received(self.attempt, event, arguments)
+
+
+class SupervisedSignalling:
+    """`ports.Signalling` over the connections that `carrier` makes."""
+
+    def __init__(
+        self, carrier: Callable[[Line], Connection], journal: Journal, limits: link.Limits | None = None
+    ) -> None:
+        self._carrier = carrier
+        self._journal = journal
+        self._limits = limits or link.Limits()
+        self._state = link.Link(self._limits)
+        self._connections: dict[int, Connection] = {}
+        self._timers: dict[link.Timer, asyncio.TimerHandle] = {}
+        self._background: set[asyncio.Task[None]] = set()
+        self._complaints: set[tuple[str, str]] = set()
+        self._crash: asyncio.Future[None] | None = None
+
+    async def run(self, on_link: Callable[[bool], None], on_notice: Callable[[Notice], None]) -> None:
+        """Until cancelled. What a callback raises ends it: a station that does not hear would be worse."""
+        assert self._crash is None, "the link runs already"
+        self._state = link.Link(self._limits)
+        self._on_link, self._on_notice = on_link, on_notice
+        self._crash = crash = asyncio.get_running_loop().create_future()
+        try:
+            self._hear(link.Started(time.monotonic()))
+            await crash
+        finally:
+            await self._end()
+
+    async def request(self, request: Request, deadline_s: float = 5.0) -> Reply:
+        if self._state.phase is not link.Phase.UP:
+            raise Unreachable("there is no link to the hub")
+        connection = self._connections[self._state.attempt]
+        arguments = await connection.ask(request.event, encode(request), deadline_s)
+        try:
+            return decode(Reply, _only(arguments))
+        except BadMessage as error:
+            self._complain(request.event, f"acknowledgement: {error}")
+            raise Unreachable(f"the hub's acknowledgement of {request.event} was not understood") from None
+
+    def kick(self) -> None:
+        self._hear(link.Kicked(time.monotonic()))
+
+    @property
+    def status(self) -> LinkStatus:
+        state = self._state
+        age_s = link.age_s(state, time.monotonic())
+        return LinkStatus(link.shown(state), age_s, state.failed_attempts, state.reason)
+
+    # ------------------------------------------------------------------------------------------ the supervisor
+
+    def _hear(self, event: link.Event) -> None:
+        """Decide and carry out. A carrier calls this from tasks of its library, which may swallow exceptions."""
+        if self._crash is None or self._crash.done():
+            return
+        try:
+            self._state, effects = link.handle(self._state, event)
+            for effect in effects:
+                self._carry_out(effect)
+        except Exception as error:  # noqa: BLE001  (an interpreter's main: the error ends `run`)
+            self._fail(error)
+
+    def _fail(self, error: Exception) -> None:
+        if self._crash is not None and not self._crash.done():
+            self._crash.set_exception(error)
+
+    def _carry_out(self, effect: link.Effect) -> None:
+        match effect:
+            case link.Connect(attempt):
+                self._connect(attempt)
+            case link.Disconnect(attempt):
+                if (gone := self._connections.pop(attempt, None)) is not None:
+                    self._spawn(gone.close())
+            case link.SendHeartbeat(attempt):
+                self._spawn(self._beat(attempt))
+            case link.Announce(up):
+                self._on_link(up)
+            case link.SetTimer(timer, attempt, delay_s):
+                self._stop_timer(timer)
+                loop = asyncio.get_running_loop()
+                self._timers[timer] = loop.call_later(delay_s, self._fire, timer, attempt)
+            case link.StopTimer(timer):
+                self._stop_timer(timer)
+            case Report():
+                self._journal.report(effect.code, reason=effect.reason)
+            case _:
+                assert_never(effect)
+
+    def _connect(self, attempt: int) -> None:
+        self._complaints.clear()
+        connection = self._carrier(Line(attempt, self._hear, self._received))
+        self._connections[attempt] = connection
+        connection.start()
+
+    async def _beat(self, attempt: int) -> None:
+        connection = self._connections.get(attempt)
+        if connection is not None:
+            line = Line(attempt, self._hear, self._received)
+            await connection.tell(Heartbeat.event, encode(Heartbeat(time.time())), line.acknowledged)
+
+    def _fire(self, timer: link.Timer, attempt: int) -> None:
+        self._timers.pop(timer, None)
+        self._hear(link.Fired(timer, attempt, time.monotonic(), _chance()))
+
+    def _stop_timer(self, timer: link.Timer) -> None:
+        handle = self._timers.pop(timer, None)
+        if handle is not None:
+            handle.cancel()
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
+
+    async def _end(self) -> None:
+        self._crash = None
+        self._state = replace(self._state, phase=link.Phase.DOWN, refused=False)
+        for timer in list(self._timers):
+            self._stop_timer(timer)
+        for connection in self._connections.values():
+            self._spawn(connection.close())
+        self._connections.clear()
+        while self._background:
+            await asyncio.wait(self._background)  # each of them is bounded
+
+    # ------------------------------------------------------------------------------------------------- the hub
+
+    def _received(self, attempt: int, event: str, arguments: tuple[Json, ...]) -> Json:
+        if event == HUB_HEARTBEAT_EVENT:
+            return {"ok": True}
+        try:
+            notice = _notice(event, arguments)
+        except BadMessage as error:
+            self._complain(event, str(error))
+            return None
+        if attempt == self._state.attempt and self._state.phase is link.Phase.UP and self._crash is not None:
+            try:
+                self._on_notice(notice)
+            except Exception as error:  # noqa: BLE001  (an interpreter's main: the error ends `run`)
+                self._fail(error)
+        return None
+
+    def _complain(self, event: str, reason: str) -> None:
+        complaint = (event, reason)
+        if complaint not in self._complaints and len(self._complaints) < MAX_COMPLAINTS:
+            self._complaints.add(complaint)
+            self._journal.report(ErrorCode.BAD_MESSAGE, event=event, reason=reason)
+
+
+def _chance() -> float:
+    return random.random()  # noqa: S311  (spreads stations in time, keeps no secret)
+
+
+def _only(arguments: tuple[Json, ...]) -> Json:
+    if len(arguments) != 1:
+        raise BadMessage(f"one payload was expected, {len(arguments)} came")
+    return arguments[0]
+
+
+def _notice(event: str, arguments: tuple[Json, ...]) -> Notice:
+    kind = NOTICES.get(event)
+    if kind is None:
+        raise BadMessage("an event that this version does not know")
+    return decode(kind, _only(arguments))

@@ -1,0 +1,26 @@
+"""Ages survive a clock that jumps by a year, as long as the machine was not switched off."""
+
+from intercomd.instant import Instant
+
+THEN = Instant(wall_s=1000.0, boot_id="one", since_boot_s=50.0)
+YEAR_S = 365 * 86400.0
+
+
+def test_within_a_boot_the_boot_clock_counts_whatever_the_wall_clock_does() -> None:
+    for jump_s in (-YEAR_S, 0.0, YEAR_S):
+        assert Instant(1002.0 + jump_s, "one", 52.0).since(THEN) == 2.0
+
+
+def test_over_a_boot_only_the_wall_clock_is_left() -> None:
+    assert Instant(1030.0, "two", 3.0).since(THEN) == 30.0
+
+
+def test_a_wall_clock_that_went_backwards_over_a_boot_knows_no_age() -> None:
+    assert Instant(999.0, "two", 3.0).since(THEN) is None
+
+
+def test_now_is_not_before_a_moment_ago() -> None:
+    before = Instant.now()
+    age_s = Instant.now().since(before)
+    assert age_s is not None
+    assert 0.0 <= age_s < 60.0
