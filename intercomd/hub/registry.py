@@ -135,7 +135,8 @@ class Registry:
         await self.returned(party)
         named = [CallId(call.call_id) for call in known]
         await self._recall(named)
-        calls = {call.call_id: call for call in self._ledger.concerned(party.endpoint)}
+        own = self._ledger.legs.get(party.endpoint)
+        calls = {} if own is None else {own.call_id: own}
         for call_id in named:
             call = self._ledger.get(call_id)
             if call is not None:
