@@ -72,10 +72,10 @@ def verbs(call_id: CallId, epoch: int | None) -> dict[str, CallRequest]:
 
 
 # Calls must come to be answered and stay up for a while, or everything after the ringing goes untried.
-WHAT = ["initiate"] * 4 + ["request"] * 12 + ["vanish", "wait"] + ["come_back"] * 3
+WHAT = ["initiate"] * 4 + ["request"] * 16 + ["vanish", "wait"] + ["come_back"] * 3
 LIKELY = {
     HubPhase.RINGING: ["accept"] * 6 + ["reject", "cancel"],
-    HubPhase.CONNECTING: ["offer", "candidate", "metrics"] + ["answer"] * 3,
+    HubPhase.CONNECTING: ["offer", "candidate", "metrics"] + ["answer"] * 6,
     HubPhase.CONNECTED: ["restart"] * 4 + ["metrics", "candidate", "end"],
     HubPhase.INTERRUPTED: ["offer", "restart", "rejoin"] + ["answer"] * 3,
     HubPhase.ENDED: ["end", "metrics", "rejoin", "accept"],
@@ -109,10 +109,10 @@ class Hub:
         if not self.calls:
             return
         open_calls = [call for call in self.calls.values() if call.phase is not HubPhase.ENDED]
-        call = self.draw(open_calls * 3 + list(self.calls.values()))
-        verb = self.draw(LIKELY[call.phase] * 2 + VERBS)
+        call = self.draw(open_calls * 8 + list(self.calls.values()))
+        verb = self.draw(LIKELY[call.phase] * 4 + VERBS)
         parts = [party for party in PARTIES if leg_of(call, party.endpoint)]
-        sender = self.draw(parts * 4 + list(PARTIES))
+        sender = self.draw(parts * 6 + list(PARTIES))
         if sender not in self.online:
             return
         epoch = self.draw([call.epoch] * 6 + [None, call.epoch + 1, max(0, call.epoch - 1)])
