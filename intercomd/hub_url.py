@@ -1,7 +1,8 @@
 """The hub's address as a station may use it."""
 
-import ipaddress
 from urllib.parse import urlsplit
+
+from intercomd.config.crosschecks import is_loopback
 
 
 def check_hub_url(url: str, *, allow_insecure: bool = False) -> None:
@@ -9,15 +10,8 @@ def check_hub_url(url: str, *, allow_insecure: bool = False) -> None:
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ValueError(f"the hub's URL is {url!r}; it must be https://NAME or https://NAME:PORT")
-    if parts.scheme == "http" and not allow_insecure and not _is_loopback(parts.hostname):
+    if parts.scheme == "http" and not allow_insecure and not is_loopback(parts.hostname):
         raise ValueError(
             f"the hub's URL is {url!r}: without TLS anybody on the network could listen and open doors; "
             "use https://, or say allow_insecure = true"
         )
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

@@ -61,8 +61,11 @@ class Line:
         attempt: int,
         hear: Callable[[link.Event], None],
         received: Callable[[int, str, tuple[Json, ...]], Json],
+        fail: Callable[[BaseException], None],
     ) -> None:
         self.attempt = attempt
+        self.fail = fail
+        """Something that must not happen: ends the link's `run`."""
         self._hear = hear
         self._received = received
 
@@ -153,7 +156,7 @@ class SupervisedSignalling:
         except Exception as error:  # noqa: BLE001  (an interpreter's main: the error ends `run`)
             self._fail(error)
 
-    def _fail(self, error: Exception) -> None:
+    def _fail(self, error: BaseException) -> None:
         if self._crash is not None and not self._crash.done():
             self._crash.set_exception(error)
 
@@ -181,15 +184,18 @@ class SupervisedSignalling:
 
     def _connect(self, attempt: int) -> None:
         self._complaints.clear()
-        connection = self._carrier(Line(attempt, self._hear, self._received))
+        connection = self._carrier(self._line(attempt))
         self._connections[attempt] = connection
         connection.start()
+
+    def _line(self, attempt: int) -> Line:
+        return Line(attempt, self._hear, self._received, self._fail)
 
     async def _beat(self, attempt: int) -> None:
         connection = self._connections.get(attempt)
         if connection is not None:
-            line = Line(attempt, self._hear, self._received)
-            await connection.tell(Heartbeat.event, encode(Heartbeat(time.time())), line.acknowledged)
+            payload = encode(Heartbeat(time.time()))
+            await connection.tell(Heartbeat.event, payload, self._line(attempt).acknowledged)
 
     def _fire(self, timer: link.Timer, attempt: int) -> None:
         self._timers.pop(timer, None)
@@ -203,7 +209,12 @@ class SupervisedSignalling:
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
         self._background.add(task)
-        task.add_done_callback(self._background.discard)
+        task.add_done_callback(self._done)
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._background.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._fail(error)
 
     async def _end(self) -> None:
         self._crash = None

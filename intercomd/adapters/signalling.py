@@ -122,6 +122,11 @@ class _Connection:
 
     def start(self) -> None:
         self._task = asyncio.create_task(self._live())
+        self._task.add_done_callback(self._judge)
+
+    def _judge(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._line.fail(error)
 
     async def close(self) -> None:
         """Say goodbye if there is a connection, and cut it."""

@@ -429,6 +429,16 @@ async def test_a_token_that_cannot_be_read_is_a_failed_attempt_and_is_named(sock
         assert signalling.status.reason == "/nonexistent/token: No such file or directory"
 
 
+async def test_a_mistake_of_ours_in_an_attempt_ends_the_link_and_is_not_swallowed(sockets: OverSockets) -> None:
+    def token() -> str:
+        raise ZeroDivisionError
+
+    url = f"http://127.0.0.1:{sockets.knobs.port}"
+    signalling = SocketIoSignalling(url, token, InstanceId("i"), (), sockets.journal, limits=QUICK)
+    with pytest.raises(ZeroDivisionError):
+        await asyncio.wait_for(signalling.run(lambda _: None, lambda _: None), 5.0)
+
+
 async def test_a_hub_that_takes_a_second_and_a_half_to_accept_is_reached_at_the_first_attempt(
     sockets: OverSockets,
 ) -> None:
