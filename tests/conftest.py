@@ -15,7 +15,7 @@ import pytest
 from tests.allowed import AllowedWarning, allowed_warnings, known_missing
 from tests.capabilities import PROBES, missing
 
-SETTLE_S = 2.0
+SETTLE_S = float(os.environ.get("SETTLE_S", "2.0"))
 """How long what a test has closed may take to be gone: threads end, the kernel and the collector catch up."""
 STEP_S = 0.01
 STRICT = os.environ.get("STRICT") == "1"

@@ -252,6 +252,7 @@ def test_no_permission_says_which_group(run, monkeypatch) -> None:
     assert "group `intercom`" in err
 
 
+@pytest.mark.timeout(5)
 def test_a_daemon_that_hangs(daemon, run, monkeypatch) -> None:
     daemon(lambda _: b"")
     monkeypatch.setattr(ctl, "Connection", partial(Connection, limit_s=0.05))
