@@ -20,6 +20,7 @@ import engineio
 import socketio
 from socketio import packet
 
+from intercomd.config.mistakes import ConfigError
 from intercomd.core.link import Limits
 from intercomd.core.protocol import MAX_MESSAGE_BYTES, PROTOCOL_VERSION, ConnectAuth, encode
 from intercomd.hub_url import check_hub_url
@@ -170,14 +171,17 @@ class _Connection:
 
     async def _live(self) -> None:
         try:
-            self._connector = _Connector(self._hub.tls())
+            auth, tls = self._hub.auth(), self._hub.tls()
+        except (OSError, ValueError, ConfigError) as error:
+            self._line.ended(_why(error))
+            return
+        try:
+            self._connector = _Connector(tls)
             self._session = aiohttp.ClientSession(connector=self._connector)
             self._client = self._new_client(self._session)
             # wait=False: the library would wait for the hub's acceptance by a limit of its own (1 s by default);
             # here the handlers below hear it, and the supervisor's deadline counts for all of the attempt.
-            await self._client.connect(
-                self._hub.url, auth=self._hub.auth(), transports=["websocket"], namespaces=["/"], wait=False
-            )
+            await self._client.connect(self._hub.url, auth=auth, transports=["websocket"], namespaces=["/"], wait=False)
         except _HANDSHAKE_ERRORS as error:
             self._line.ended(_why(error))
             return
@@ -261,8 +265,9 @@ class _Hub:
 
 
 class SocketIoSignalling(SupervisedSignalling):
-    """`ports.Signalling`. `token` and `ca_file` are read at every attempt, so that new ones are used without a restart;
-    what is raised there (OSError, ValueError) is a failed attempt. `ca_file`: trust this authority and no other."""
+    """`ports.Signalling`. `token` and `ca_file` are read at every attempt, so that new ones are used without a
+    restart; what is raised there (OSError, ValueError, ConfigError) is a failed attempt. With a `ca_file`, its
+    authority is trusted and no other."""
 
     def __init__(
         self,
@@ -305,6 +310,8 @@ def _why(error: BaseException) -> str:
                 return os.strerror(number) if number else str(cause.os_error)
             case aiohttp.WSServerHandshakeError():
                 return f"HTTP status {cause.status} instead of a WebSocket: is this address the hub's?"
+            case ConfigError() | UnicodeError():
+                return f"the token cannot be used: {cause}"
             case OSError():
                 words = cause.strerror or str(cause)
                 return f"{cause.filename}: {words}" if cause.filename else words

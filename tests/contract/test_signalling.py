@@ -13,6 +13,7 @@ import engineio
 import pytest
 
 from intercomd.adapters.signalling import SocketIoSignalling
+from intercomd.config.mistakes import ConfigError, Mistake
 from intercomd.core.link import Limits
 from intercomd.core.protocol import (
     CallEnded,
@@ -414,19 +415,25 @@ async def test_the_hub_learns_who_connects_and_the_token_is_read_at_every_attemp
     assert sockets.knobs.auth == [{"token": f"token-{number}", **common} for number in (1, 2)]
 
 
-async def test_a_token_that_cannot_be_read_is_a_failed_attempt_and_is_named(sockets: OverSockets) -> None:
-    path = Path("/nonexistent/token")
-    signalling = SocketIoSignalling(
-        f"http://127.0.0.1:{sockets.knobs.port}",
-        lambda: path.read_text("utf-8"),
-        InstanceId("i"),
-        (),
-        sockets.journal,
-        limits=QUICK,
-    )
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (FileNotFoundError(2, "No such file or directory", "/etc/token"), "/etc/token: No such file or directory"),
+        (ConfigError("configuration", (Mistake("station.token_file", "is empty", "a token"),)), "token_file"),
+        (UnicodeDecodeError("utf-8", b"\xff", 0, 1, "invalid start byte"), "invalid start byte"),
+    ],
+)
+async def test_a_token_that_cannot_be_read_is_a_failed_attempt_and_is_named(
+    sockets: OverSockets, error: Exception, words: str
+) -> None:
+    def token() -> str:
+        raise error
+
+    url = f"http://127.0.0.1:{sockets.knobs.port}"
+    signalling = SocketIoSignalling(url, token, InstanceId("i"), (), sockets.journal, limits=QUICK)
     async with running(signalling, wait=False):
         await until(lambda: signalling.status.failed_attempts >= 2)
-        assert signalling.status.reason == "/nonexistent/token: No such file or directory"
+        assert words in signalling.status.reason
 
 
 async def test_a_mistake_of_ours_in_an_attempt_ends_the_link_and_is_not_swallowed(sockets: OverSockets) -> None:
