@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Coroutine
 from typing import Any, Generic, Protocol, TypeVar
 
+import engineio
 import msgspec
 import socketio
 from aiohttp import WSCloseCode, web
@@ -124,12 +125,36 @@ class _PlainWebSocket(WebSocket):  # type: ignore[misc]
         return text
 
 
+class _Engine(engineio.AsyncServer):  # type: ignore[misc]
+    """Keeps its background tasks (a sleeping ping for each connection), so that none outlives the hub."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._tasks: set[asyncio.Task[Any]] = set()
+
+    def start_background_task(self, target: Any, *args: Any, **options: Any) -> asyncio.Task[Any]:
+        task = asyncio.get_running_loop().create_task(target(*args, **options))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    async def shutdown(self) -> None:
+        await super().shutdown()
+        for task in self._tasks:
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=CLOSE_LIMIT_S)
+
+
 class _Server(socketio.AsyncServer):  # type: ignore[misc]
     """Hands what arrives to the transport instead of looking for functions by the event's name."""
 
     def __init__(self, transport: "Transport[Any]", **options: Any) -> None:
         super().__init__(**options)
         self._transport = transport
+
+    def _engineio_server_class(self) -> type[_Engine]:
+        return _Engine
 
     async def _handle_eio_connect(self, eio_sid: str, environ: dict[str, Any]) -> bool | None:
         await super()._handle_eio_connect(eio_sid, environ)
@@ -201,7 +226,7 @@ class Transport(Generic[Ticket]):
         """End a client's connection so that it comes back (no Socket.IO disconnect packet)."""
         eio_sid = self._server.manager.eio_sid_from_sid(sid, "/")
         if eio_sid is not None:
-            self._begin(self._close(eio_sid, WSCloseCode.TRY_AGAIN_LATER))
+            self._start(self._close(eio_sid, WSCloseCode.TRY_AGAIN_LATER))
 
     async def close(self) -> None:
         """End every connection and the libraries' tasks."""
@@ -267,9 +292,9 @@ class Transport(Generic[Ticket]):
 
     def _no_introduction(self, eio_sid: str) -> None:
         self._strangers.pop(eio_sid, None)
-        self._begin(self.punish(eio_sid, "no introduction in time"))
+        self._start(self.punish(eio_sid, "no introduction in time"))
 
-    def _begin(self, work: Coroutine[None, None, None]) -> None:
+    def _start(self, work: Coroutine[None, None, None]) -> None:
         """Closing takes a moment when the other side is dead; nobody waits for it."""
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
