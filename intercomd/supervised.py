@@ -140,8 +140,8 @@ class SupervisedSignalling:
     @property
     def status(self) -> LinkStatus:
         state = self._state
-        age_s = link.age_s(state, time.monotonic())
-        return LinkStatus(link.shown(state), age_s, state.failed_attempts, state.reason)
+        failed_attempts = 0 if state.phase is link.Phase.UP else state.failed_attempts
+        return LinkStatus(link.shown(state), link.age_s(state, time.monotonic()), failed_attempts, state.reason)
 
     # ------------------------------------------------------------------------------------------ the supervisor
 

@@ -261,6 +261,7 @@ async def test_a_hub_that_dies_and_comes_back_is_found_again(hub: Hub) -> None:
         assert len(hub.journal.lines) == 2, "repeats are silent"
         await hub.come_back()
         await until(lambda: station.links == [True, False, True])
+        assert hub.signalling.status.failed_attempts == 0
         await hub.signalling.request(Resync())
 
 
