@@ -293,7 +293,10 @@ def _stuck(pcm: str) -> CardError:
 
 
 def _close(handle: Any) -> None:
-    """drop() first: close() drains a playback PCM, up to its whole buffer. Both may fail on a card that is gone."""
+    """drop() first: close() drains a playback PCM, up to its whole buffer. Both may fail on a card that is gone.
+
+    alsa-lib's pulse plugin waits in both for its server without a limit, under the GIL: a sound server that hangs (not
+    one that ends) stops the process here, and the watchdog restarts it. A real card's drop() is one ioctl."""
     if handle is not None:
         with suppress(alsaaudio.ALSAAudioError):
             handle.drop()
