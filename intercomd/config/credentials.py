@@ -64,13 +64,9 @@ def secret_mistake(where: str, path: Path, credentials: str = "") -> Mistake | N
         if mode & 0o077 and not (credentials and path.is_relative_to(credentials)):
             allowed = f"0600 or 0400: `chmod 600 {path}`"
             return Mistake(where, f"{path} can be read by others (mode {stat.S_IMODE(mode):04o})", allowed)
-        return (
-            None if path.read_bytes().strip() else Mistake(where, f"{path} is empty", "one line, the secret")
-        )
+        return None if path.read_bytes().strip() else Mistake(where, f"{path} is empty", "one line, the secret")
     except OSError as error:
-        return Mistake(
-            where, f"{path}: {error.strerror}", "a file that the daemon's user can read, mode 0600"
-        )
+        return Mistake(where, f"{path}: {error.strerror}", "a file that the daemon's user can read, mode 0600")
 
 
 def _credential(name: str, environ: Mapping[str, str]) -> Path | None:
@@ -84,11 +80,7 @@ def _read(where: str, path: Path) -> str:
         with path.open("rb") as file:
             secret = file.read(MAX_SECRET_BYTES).decode().strip()
     except OSError as error:
-        raise ConfigError(
-            "configuration", (Mistake(where, f"{path}: {error.strerror}", "a readable file"),)
-        ) from error
+        raise ConfigError("configuration", (Mistake(where, f"{path}: {error.strerror}", "a readable file"),)) from error
     except UnicodeDecodeError as error:
-        raise ConfigError(
-            "configuration", (Mistake(where, f"{path} is not text", "one line, the secret"),)
-        ) from error
+        raise ConfigError("configuration", (Mistake(where, f"{path} is not text", "one line, the secret"),)) from error
     return secret

@@ -1,7 +1,6 @@
 """What no single key can tell: files that must exist, secrets' modes, keys that contradict each other."""
 
 import ipaddress
-from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -46,14 +45,10 @@ def _hub_url(station: Station) -> Iterator[Mistake]:
         url = urlsplit(station.hub_url)
         host, _ = url.hostname, url.port
     except ValueError as error:
-        yield Mistake(
-            where, f"{station.hub_url!r}: {error}", "scheme, host and port, as https://hub.example:8443"
-        )
+        yield Mistake(where, f"{station.hub_url!r}: {error}", "scheme, host and port, as https://hub.example:8443")
         return
     if not host:
-        yield Mistake(
-            where, f"{station.hub_url!r} has no host", "scheme, host and port, as https://hub.example:8443"
-        )
+        yield Mistake(where, f"{station.hub_url!r} has no host", "scheme, host and port, as https://hub.example:8443")
     elif url.scheme == "http" and not is_loopback(host) and not station.allow_insecure:
         yield Mistake(
             where,
@@ -64,21 +59,18 @@ def _hub_url(station: Station) -> Iterator[Mistake]:
 
 def _call(call: Call) -> Iterator[Mistake]:
     if call.lost_s <= call.silent_s:
-        yield Mistake(
-            "call.lost_s", f"is {call.lost_s:g}", f"more than call.silent_s, which is {call.silent_s:g}"
-        )
+        yield Mistake("call.lost_s", f"is {call.lost_s:g}", f"more than call.silent_s, which is {call.silent_s:g}")
 
 
 def _panel(panel: Panel) -> Iterator[Mistake]:
-    named: dict[int, list[str]] = defaultdict(list)
-    for name, line in (*panel.buttons.items(), *panel.leds.items()):
-        named[line].append(name)
-    for line, names in named.items():
-        if len(names) > 1:
-            yield Mistake(
-                "panel", f"line {line} is used for {' and '.join(names)}", "one button or LED for each line"
-            )
-    yield from _readable("panel.board_file", panel.board_file)
+    # board.py takes the panel's types from this package.
+    from intercomd.board import BoardError, panel_board
+
+    try:
+        panel_board(panel)
+    except BoardError as error:
+        for line in str(error).splitlines():
+            yield Mistake("panel", line)
 
 
 def _ice(ice: Ice, environ: Mapping[str, str]) -> Iterator[Mistake]:
@@ -88,35 +80,27 @@ def _ice(ice: Ice, environ: Mapping[str, str]) -> Iterator[Mistake]:
         if turn and not (server.username and server.credential_file):
             yield Mistake(where, "a TURN server without username and credential_file", "both of them")
         path = secret_path(server.credential_file, environ)
-        mistake = path and secret_mistake(
-            f"{where}.credential_file", path, environ.get("CREDENTIALS_DIRECTORY", "")
-        )
+        mistake = path and secret_mistake(f"{where}.credential_file", path, environ.get("CREDENTIALS_DIRECTORY", ""))
         if mistake:
             yield mistake
 
 
 def _hub(hub: Hub) -> Iterator[Mistake]:
     if bool(hub.tls_cert) != bool(hub.tls_key):
-        yield Mistake(
-            "hub.tls_key" if hub.tls_cert else "hub.tls_cert", "is missing", "certificate and key together"
-        )
+        yield Mistake("hub.tls_key" if hub.tls_cert else "hub.tls_cert", "is missing", "certificate and key together")
     yield from _readable("hub.tls_cert", hub.tls_cert)
     yield from _readable("hub.tls_key", hub.tls_key)
     yield from _private_key(hub.tls_key)
     if not hub.tls_cert and not is_loopback(hub.listen) and not hub.allow_insecure:
         allowed = "hub.tls_cert and hub.tls_key, a loopback address, or hub.allow_insecure = true"
-        yield Mistake(
-            "hub.listen", f"{hub.listen} without TLS: tokens and voices' keys could be read", allowed
-        )
+        yield Mistake("hub.listen", f"{hub.listen} without TLS: tokens and voices' keys could be read", allowed)
 
 
 def _private_key(path: str) -> Iterator[Mistake]:
     """Group-readable is usual for keys (Debian's group ssl-cert), readable by everybody never is."""
     try:
         if path and Path(path).stat().st_mode & 0o007:
-            yield Mistake(
-                "hub.tls_key", f"{path} can be read by everybody", f"0640 or 0600: `chmod o= {path}`"
-            )
+            yield Mistake("hub.tls_key", f"{path} can be read by everybody", f"0640 or 0600: `chmod o= {path}`")
     except OSError:
         return  # told by `_readable`
 

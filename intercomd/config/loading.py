@@ -107,9 +107,7 @@ def _key_mistakes(where: str, value: Any, hint: Any) -> Iterator[Mistake]:
 
 def _struct_mistakes(where: str, value: Any, info: inspect.StructType) -> Iterator[Mistake]:
     if not isinstance(value, dict):
-        yield Mistake(
-            where, f"is {_shown(where, value)}", f"a table: `[{where}]` on a line of its own, its keys below"
-        )
+        yield Mistake(where, f"is {_shown(where, value)}", f"a table: `[{where}]` on a line of its own, its keys below")
         return
     hints = typing.get_type_hints(info.cls, include_extras=True)
     yield from _unknown_keys(where, value, tuple(hints))
@@ -164,15 +162,14 @@ def _type_words(info: inspect.Type) -> str:
         case inspect.ListType(min_length=shortest, max_length=longest):
             return f"a list of {shortest or 0} to {longest}"
         case inspect.DictType(key_type=inspect.LiteralType(values=names)):
-            return f"a table with {_or(names)}, each a line from 0 to 53"
+            return f"a table with {_or(names)}, each a line from 2 to 27"
         case _:
             raise TypeError(f"no words for {info}: tables.py uses a type that loading.py does not know")
 
 
 def _range_words(info: inspect.IntType | inspect.FloatType) -> str:
     kind = "a whole number" if isinstance(info, inspect.IntType) else "a number"
-    high = info.le if info.le is not None else (info.lt or 0) - 1
-    return f"{kind} from {info.ge:g} to {high:g}"
+    return f"{kind} from {info.ge:g} to {info.le:g}"
 
 
 def _or(words: Iterable[object]) -> str:

@@ -37,9 +37,7 @@ def rewrite(readme: Path) -> bool:
 def _section(title: str, table: type[msgspec.Struct]) -> str:
     rows = "\n".join(_rows(table))
     summary = (table.__doc__ or "").strip()
-    return (
-        f"#### `{title}`\n\n{summary}\n\n| key | default | allowed | meaning |\n|---|---|---|---|\n{rows}\n"
-    )
+    return f"#### `{title}`\n\n{summary}\n\n| key | default | allowed | meaning |\n|---|---|---|---|\n{rows}\n"
 
 
 def _rows(table: type[msgspec.Struct]) -> Iterator[str]:

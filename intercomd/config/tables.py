@@ -10,17 +10,14 @@ from msgspec import Meta
 ButtonName = Literal["call", "hangup", "speaker"]
 LedName = Literal["ready", "ringing", "talking", "error", "microphone"]
 
-LINES = 54
-"""GPIO lines of the largest Raspberry Pi chip (BCM2711 has 54, of which 0–27 are on the header)."""
-
 _PATH = Meta(pattern="^(/.*)?$", extra={"allowed": "an absolute path, or empty"})
 _FULL_PATH = Meta(pattern="^/.", extra={"allowed": "an absolute path"})
-_PCM = Meta(
-    min_length=1, max_length=128, extra={"allowed": "the name of an ALSA PCM (`aplay -L` lists them)"}
-)
+_PCM = Meta(min_length=1, max_length=128, extra={"allowed": "the name of an ALSA PCM (`aplay -L` lists them)"})
 _PCM_OR_EMPTY = Meta(max_length=128, extra={"allowed": "the name of an ALSA PCM, or empty"})
 
-Line = Annotated[int, Meta(ge=0, lt=LINES)]
+Line = Annotated[int, Meta(ge=2, le=27)]
+"""BCM number on the 40-pin header; 0 and 1 belong to the HAT's identification EEPROM."""
+
 Url = Annotated[
     str,
     Meta(
@@ -65,9 +62,7 @@ class Station(Table, frozen=True):
     ] = ""
     allow_insecure: Annotated[
         bool,
-        Meta(
-            description="Allow plain http to another machine: others can then read the token and listen in."
-        ),
+        Meta(description="Allow plain http to another machine: others can then read the token and listen in."),
     ] = False
     language: Annotated[Literal["en", "zh"], Meta(description="The residents' language.")] = "en"
     state_dir: Annotated[
@@ -88,12 +83,10 @@ class Station(Table, frozen=True):
 class Audio(Table, frozen=True):
     """The sound card, by ALSA names, and the voice codec."""
 
-    speaker_pcm: Annotated[
-        str, _PCM, Meta(description="Playback PCM of the loudspeaker; tones come out here too.")
-    ] = "intercom_speaker"
-    microphone_pcm: Annotated[str, _PCM, Meta(description="Capture PCM of the hands-free microphone.")] = (
-        "intercom_mic"
+    speaker_pcm: Annotated[str, _PCM, Meta(description="Playback PCM of the loudspeaker; tones come out here too.")] = (
+        "intercom_speaker"
     )
+    microphone_pcm: Annotated[str, _PCM, Meta(description="Capture PCM of the hands-free microphone.")] = "intercom_mic"
     handset_pcm: Annotated[
         str, _PCM_OR_EMPTY, Meta(description="Playback PCM of the handset; empty: as `speaker_pcm`.")
     ] = ""
@@ -104,12 +97,8 @@ class Audio(Table, frozen=True):
         Literal["speaker", "handset"],
         Meta(description="Where a call's voice comes out until the speaker button is pressed."),
     ] = "speaker"
-    bitrate_bps: Annotated[
-        int, Meta(ge=6000, le=64000, description="Opus bit rate of the near end's voice.")
-    ] = 28000
-    frame_ms: Annotated[
-        Literal[20, 10], Meta(description="Opus frame: 10 means less delay and more packets.")
-    ] = 20
+    bitrate_bps: Annotated[int, Meta(ge=6000, le=64000, description="Opus bit rate of the near end's voice.")] = 28000
+    frame_ms: Annotated[Literal[20, 10], Meta(description="Opus frame: 10 means less delay and more packets.")] = 20
     fec: Annotated[
         bool, Meta(description="In-band error correction: a lost packet is partly rebuilt from the next one.")
     ] = True
@@ -148,9 +137,7 @@ class Panel(Table, frozen=True):
     ] = ""
     buttons: Annotated[
         dict[ButtonName, Line],
-        Meta(
-            description="Lines (BCM numbers) that differ from the board's, as `{ call = 17, hangup = 27 }`."
-        ),
+        Meta(description="Lines (BCM numbers) that differ from the board's, as `{ call = 17, hangup = 27 }`."),
     ] = {}
     leds: Annotated[
         dict[LedName, Line],
@@ -190,12 +177,10 @@ class Call(Table, frozen=True):
             description="No packet for this long: the connection is rebuilt. More than `silent_s`.",
         ),
     ] = 3.0
-    attempts: Annotated[
-        int, Meta(ge=1, le=10, description="Attempts to rebuild, while the other side is present.")
-    ] = 3
-    connect_timeout_s: Annotated[
-        float, Meta(ge=1, le=60, description="Limit for building one audio connection.")
-    ] = 10.0
+    attempts: Annotated[int, Meta(ge=1, le=10, description="Attempts to rebuild, while the other side is present.")] = 3
+    connect_timeout_s: Annotated[float, Meta(ge=1, le=60, description="Limit for building one audio connection.")] = (
+        10.0
+    )
     retry_window_s: Annotated[
         float,
         Meta(
@@ -204,21 +189,15 @@ class Call(Table, frozen=True):
             description="After a failed call, pressing again within this time calls the same one.",
         ),
     ] = 10.0
-    setup_timeout_s: Annotated[float, Meta(ge=1, le=60, description="Limit for the hub to take a call.")] = (
-        10.0
-    )
-    card_wait_s: Annotated[
-        float, Meta(ge=0, le=60, description="How long a call waits for the sound card.")
-    ] = 5.0
+    setup_timeout_s: Annotated[float, Meta(ge=1, le=60, description="Limit for the hub to take a call.")] = 10.0
+    card_wait_s: Annotated[float, Meta(ge=0, le=60, description="How long a call waits for the sound card.")] = 5.0
     restore: Annotated[bool, Meta(description="Restore a call after a restart or a power cut.")] = True
 
 
 class IceServer(Table, frozen=True):
     """One entry of `servers`."""
 
-    urls: Annotated[
-        list[Url], Meta(min_length=1, max_length=16, description="Its addresses; this key has no default.")
-    ]
+    urls: Annotated[list[Url], Meta(min_length=1, max_length=16, description="Its addresses; this key has no default.")]
     username: Annotated[str, Meta(max_length=512, description="User name, for TURN.")] = ""
     credential_file: Annotated[
         str,
@@ -245,9 +224,7 @@ class Ice(Table, frozen=True):
     ] = False
     gather_limit_s: Annotated[
         float,
-        Meta(
-            ge=0.1, le=10, description="Limit for gathering addresses; silent servers cost no more than this."
-        ),
+        Meta(ge=0.1, le=10, description="Limit for gathering addresses; silent servers cost no more than this."),
     ] = 1.0
 
 
@@ -281,12 +258,10 @@ class Hub(Table, frozen=True):
         ),
     ] = ""
     ring_timeout_s: Annotated[float, Meta(ge=1, le=600, description="How long a call rings.")] = 60.0
-    grace_s: Annotated[
-        float, Meta(ge=1, le=3600, description="How long a vanished participant keeps its call.")
-    ] = 120.0
-    heartbeat_s: Annotated[
-        float, Meta(ge=0.5, le=60, description="Time between heartbeats to each client.")
-    ] = 5.0
+    grace_s: Annotated[float, Meta(ge=1, le=3600, description="How long a vanished participant keeps its call.")] = (
+        120.0
+    )
+    heartbeat_s: Annotated[float, Meta(ge=0.5, le=60, description="Time between heartbeats to each client.")] = 5.0
 
 
 class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
