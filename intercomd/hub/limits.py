@@ -19,6 +19,8 @@ EVENTS = Rate(20.0, 60.0)
 """Requests of one identity: trickled candidates come in bursts, a person never presses that fast."""
 CONNECTS = Rate(5.0, 20.0)
 """Connections of one identity, and failed attempts of one address."""
+OPENINGS = Rate(100.0, 1000.0)
+"""WebSockets of one address, before anybody has said who it is: 0.5 ms of work each."""
 PATIENCE = Rate(5.0, 100.0)
 """Refused requests of one connection: past these it is disconnected."""
 FRAMES = Rate(100.0, 500.0)

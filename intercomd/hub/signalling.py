@@ -9,8 +9,6 @@ import traceback
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
-from msgspec.structs import replace
-
 from intercomd.core.legs import Endpoint, Party
 from intercomd.core.protocol import (
     HUB_HEARTBEAT_EVENT,
@@ -45,7 +43,7 @@ from intercomd.hub import records
 from intercomd.hub.clock import HubClock
 from intercomd.hub.database import Database, DatabaseError
 from intercomd.hub.directory import Identity, digest
-from intercomd.hub.limits import CONNECTS, EVENTS, PATIENCE, Buckets
+from intercomd.hub.limits import CONNECTS, EVENTS, OPENINGS, PATIENCE, Buckets
 from intercomd.hub.presence import Presence, Socket
 from intercomd.hub.registry import Registry
 from intercomd.hub.transport import Refused
@@ -93,6 +91,7 @@ class Signalling:
         self._ice_servers = list(ice_servers)
         self._heartbeat_s = heartbeat_s
         self._monotonic = monotonic
+        self._openings = Buckets(OPENINGS)
         self._failures = Buckets(CONNECTS)
         self._connects = Buckets(CONNECTS)
         self._events = Buckets(EVENTS)
@@ -101,27 +100,25 @@ class Signalling:
     # ---------------------------------------------------------------------------------------- connections
 
     def may_open(self, address: str) -> bool:
-        """Not while this address has used up its failures."""
-        return not self._failures.is_empty(address, self._monotonic())
+        """Before anything is known of it: wide enough for a whole house that comes back after a restart."""
+        return self._openings.take(address, self._monotonic())
 
-    def connecting(self, sid: str, address: str, auth: object) -> Socket:
+    def connecting(self, sid: str, address: str, auth: object, session: str = "") -> Socket:
         """Accept a client or raise `Refused`. A failed attempt costs its address, a good one its identity: a
         house behind one address can come back at once, somebody who guesses cannot go on."""
         now_s = self._monotonic()
         try:
-            return self._identify(sid, address, auth, now_s)
+            return self._identify(sid, address, auth, session, now_s)
         except Refused as refused:
             self._failures.take(address, now_s)
             self._report_refusal(address, refused.message)
             raise
 
-    def _identify(self, sid: str, address: str, auth: object, now_s: float) -> Socket:
+    def _identify(self, sid: str, address: str, auth: object, session: str, now_s: float) -> Socket:
         if self._failures.is_empty(address, now_s):
             raise Refused(Code.RATE_LIMITED, "too many failed attempts from this address; try again later")
         credentials = _credentials(auth)
-        identity = self._registry.directory.by_token(credentials.token)
-        if identity is None:
-            raise Refused(Code.UNAUTHORISED, "the token is unknown or revoked; ask for a new one")
+        identity, secret = self._who(credentials.token, session)
         if credentials.protocol not in (None, PROTOCOL_VERSION):
             message = f"this hub speaks protocol {PROTOCOL_VERSION}; install matching versions"
             raise Refused(Code.PROTOCOL_UNSUPPORTED, message)
@@ -133,10 +130,23 @@ class Signalling:
             sid=sid,
             party=_party(identity, InstanceId(instance or f"socket-{sid}")),
             legacy=legacy,
-            token_sha256=digest(credentials.token),
+            token_sha256=digest(secret),
             heard_s=now_s,
             connected_at=self._clock.now_s(),
         )
+
+    def _who(self, token: str | None, session: str) -> tuple[Identity, str]:
+        """By the token in `auth`, or by the cookie of a page, which has none."""
+        if token is not None:
+            token = token.removeprefix("Bearer ")
+            identity = self._registry.directory.by_token(token)
+            if identity is None:
+                raise Refused(Code.UNAUTHORISED, "the token is unknown or revoked; ask for a new one")
+            return identity, token
+        identity = self._registry.directory.by_session(session, self._clock.now_s())
+        if identity is None:
+            raise Refused(Code.UNAUTHORISED, "not signed in; ask for an invitation")
+        return identity, session
 
     def _report_refusal(self, address: str, reason: str) -> None:
         if self._patience.take("refusals", self._monotonic()):
@@ -166,10 +176,11 @@ class Signalling:
             self._journal.report(ErrorCode.BAD_MESSAGE, REASON=reason, NETWORK=address)
 
     def revoke(self) -> None:
-        """Disconnect those whose token the directory does not know any more."""
-        tokens = self._registry.directory.tokens
+        """Disconnect those whose token the directory does not know any more, and end their talk: what they hear and
+        say does not go through the hub."""
         for socket in self._presence:
-            if socket.token_sha256 not in tokens:
+            if not self._registry.directory.knows(socket.token_sha256):
+                self._registry.leave(socket.endpoint)
                 self.wire.drop(socket.sid)
 
     # ------------------------------------------------------------------------------------------- requests
@@ -296,10 +307,9 @@ def parse(message: object) -> Request:
 
 def _credentials(auth: object) -> ConnectAuth:
     try:
-        credentials = decode(ConnectAuth, auth)
+        return decode(ConnectAuth, auth)
     except BadMessage as error:
         raise Refused(Code.UNAUTHORISED, f"auth: {error}") from None
-    return replace(credentials, token=credentials.token.removeprefix("Bearer "))
 
 
 def _party(identity: Identity, instance: InstanceId) -> Party:
