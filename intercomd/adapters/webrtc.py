@@ -46,7 +46,7 @@ _OPUS_PARAMETERS = {"minptime": 10, "useinbandfec": 1}
 _TIME_BASE = Fraction(1, RATE_HZ)
 _EXPEDITED_FORWARDING = 0xB8
 """DSCP EF in the TOS byte (RFC 8837): Wi-Fi then takes the packets as voice."""
-_GATHERED_LIMIT_S, _CLOSED_LIMIT_S, _ABANDONED_LIMIT_S = 1.0, 0.7, 0.3
+_GATHERED_LIMIT_S, _CLOSED_LIMIT_S, _ABANDONED_LIMIT_S, _CHECKS_TURN_S = 1.0, 0.7, 0.2, 0.05
 """Closing: 2 s in all."""
 _PEER_CLOSED_GRACE_S = 0.5
 """The peer's DTLS goodbye overtakes the hub's word that the call is over; only without such a word it is a loss."""
@@ -240,7 +240,7 @@ class _Peer:
         if self._gathering is not None and not self._gathering.done():
             await asyncio.wait({self._gathering}, timeout=_GATHERED_LIMIT_S)
             self._gathering.cancel()
-        closing = asyncio.ensure_future(self._pc.close())
+        closing = asyncio.ensure_future(_close_for_good(self._pc, self._connection()))
         _, pending = await asyncio.wait({closing}, timeout=_CLOSED_LIMIT_S)
         if pending:  # a TURN server that answers no more: aioice would ask it for another minute
             _abandon_allocations(self._connection())
@@ -364,6 +364,18 @@ def _abandon_allocations(connection: Any) -> None:
         task = getattr(protocol.transport, "_TurnTransport__close_task", None)
         if task is not None:
             task.cancel()
+
+
+async def _close_for_good(pc: RTCPeerConnection, connection: Any) -> None:
+    """Closed in the moment in which it comes up, aiortc starts sender and receiver all the same, and aioice begins to ask
+    for consent (RFC 7675), for ever. One turn of the checks (20 ms) later all of that has begun, and can be ended."""
+    await pc.close()
+    await asyncio.sleep(_CHECKS_TURN_S)
+    await asyncio.gather(*(transceiver.stop() for transceiver in pc.getTransceivers()))
+    asking = getattr(connection, "_query_consent_task", None)
+    if asking is not None and not asking.done():
+        asking.cancel()
+        await asyncio.wait({asking})
 
 
 class WebRtcMedia:

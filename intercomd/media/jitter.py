@@ -218,13 +218,19 @@ class FixedBuffer:
         if self._filling and not self._filled():
             return self._silence()
         if self._filling:
-            self._filling, self._stand_in, self._next = False, 0, self._order[0]
-            self._reset_window()
+            self._begin_playing()
         self._shed_excess()
         if not self._order:
             return self._run_dry()
         self._dry = 0
         return self._serve()
+
+    def _begin_playing(self) -> None:
+        """With the newest packets, as many as the target: what piled up in a stall is not worth its delay."""
+        while len(self._order) > 1 and self._fill() - (self._order[1] - self._order[0]) >= self._target:
+            self._leave_out()
+        self._filling, self._stand_in, self._next = False, 0, self._order[0]
+        self._reset_window()
 
     def _filled(self) -> bool:
         """A packet that waits as long as the target is played even if no other follows it."""
@@ -303,6 +309,9 @@ class FixedBuffer:
         if self._watched < _WINDOW_FRAMES:
             return
         if self._least >= self._target + self._step and len(self._order) > 1:
-            self._tally["left_out"] += 1
-            self._drop_oldest()
+            self._leave_out()
         self._reset_window()
+
+    def _leave_out(self) -> None:
+        self._tally["left_out"] += 1
+        self._drop_oldest()

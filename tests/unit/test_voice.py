@@ -1,0 +1,286 @@
+"""The voice between threads and loop: sound comes through, losses are covered, queues bounded, epochs apart."""
+
+import threading
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import pytest
+
+from intercomd.media.opus import Decoder, Encoder
+from intercomd.media.packet import Packet
+from intercomd.media.pcm import PERIOD_FRAMES, SILENCE, Pcm, level_dbfs
+from intercomd.media.voice import ReceivedVoice, SentVoice
+from tests.unit.sounds import best_alignment, speech
+
+pytestmark = pytest.mark.platform("libopus")
+
+
+def ignore() -> None:
+    """A wake-up that nobody needs."""
+
+
+@pytest.fixture
+def received() -> Iterator[ReceivedVoice]:
+    voice = ReceivedVoice()
+    yield voice
+    voice.close()
+
+
+def encoded(voice: Pcm, *, ssrc: int = 1, frame_ms: int = 20) -> list[Packet]:
+    with Encoder(frame_ms=frame_ms) as encoder:
+        encoder.expect_loss(20)
+        return [
+            Packet(at // encoder.frames, at, ssrc, encoder.encode(voice[at : at + encoder.frames]))
+            for at in range(0, len(voice) - encoder.frames + 1, encoder.frames)
+        ]
+
+
+def listen(received: ReceivedVoice, packets: Sequence[Packet | None]) -> Pcm:
+    """Deliver a packet every 20 ms (None: it is lost on the way), pull every 10 ms."""
+    heard = []
+    for packet in packets:
+        if packet is not None:
+            received.deliver(packet)
+        heard += [received.pull(), received.pull()]
+    return np.concatenate(heard)
+
+
+def test_silence_while_there_is_nothing(received: ReceivedVoice) -> None:
+    for _ in range(20):
+        assert received.pull() is SILENCE
+
+
+def test_voice_comes_through_within_60_ms(received: ReceivedVoice) -> None:
+    voice = speech(1, 48_000)
+    at, alike = best_alignment(voice[:40_000], listen(received, encoded(voice)))
+    assert alike > 0.8
+    assert at <= 48 * 60
+    assert received.counts.concealed_frames == 0
+
+
+@pytest.mark.parametrize("frame_ms", [10, 20])
+def test_each_period_is_whole_and_its_own(received: ReceivedVoice, frame_ms: int) -> None:
+    for packet in encoded(speech(1, 9_600), frame_ms=frame_ms)[:5]:
+        received.deliver(packet)
+    periods = [received.pull() for _ in range(6)]
+    assert {(period.shape, period.dtype) for period in periods} == {((PERIOD_FRAMES,), np.dtype(np.int16))}
+    kept = [period.copy() for period in periods]
+    for _ in range(10):
+        received.pull()
+    assert all(np.array_equal(a, b) for a, b in zip(periods, kept, strict=True))
+
+
+def test_a_tenth_lost_is_mostly_rebuilt_and_never_silent(received: ReceivedVoice) -> None:
+    voice = speech(2, 96_000)
+    packets = encoded(voice)
+    heard = listen(received, [None if index % 10 == 7 else packet for index, packet in enumerate(packets)])
+    counts = received.counts
+    assert counts.recovered_frames + counts.concealed_frames == 10 * 960
+    assert counts.recovered_frames > counts.concealed_frames
+    assert counts.silent_frames == 0
+    assert best_alignment(voice[:80_000], heard)[1] > 0.75
+
+
+def test_it_fades_out_within_100_ms_and_comes_back_without_a_click(received: ReceivedVoice) -> None:
+    packets: list[Packet | None] = [*encoded(speech(1, 96_000))]
+    heard = listen(received, packets[:50] + [None] * 20 + packets[70:])
+    levels = [level_dbfs(heard[at : at + 480]) for at in range(0, len(heard), 480)]
+    gap = levels[100:144]
+    assert gap[0] > -60
+    assert max(gap[14:40]) == -96.0
+    assert levels[160] > -60
+    returned = next(at for at in range(140 * 480, len(heard)) if heard[at])
+    assert np.abs(heard[returned : returned + 48]).max() < 3000
+    steps = np.abs(np.diff(heard[99 * 480 : 116 * 480].astype(np.int32)))
+    assert steps.max() < 12_000
+
+
+def test_after_a_reset_nothing_of_the_last_stream_is_heard(received: ReceivedVoice) -> None:
+    listen(received, encoded(speech(1, 48_000))[:20])
+    received.reset()
+    assert received.counts.received == 0
+    assert all(received.pull() is SILENCE for _ in range(10))
+    voice = speech(5, 48_000)
+    assert best_alignment(voice[:30_000], listen(received, encoded(voice, ssrc=9)))[1] > 0.8
+
+
+def test_packets_that_nobody_pulls_are_bounded(received: ReceivedVoice) -> None:
+    """A card that went away must not leave old voice for when it comes back."""
+    packets = encoded(speech(1, 96_000))
+    for packet in packets:
+        received.deliver(packet)
+    assert received.overrun == len(packets) - 6
+    received.pull()
+    assert received.counts.received == 6
+
+
+def test_garbage_is_concealed(received: ReceivedVoice) -> None:
+    # A code 3 packet whose padding runs beyond its end: the first byte looks right, libopus refuses it.
+    bad = Packet(0, 0, 1, b"\x0b\x41\xff")
+    for number in range(10):
+        received.deliver(Packet(number, number * 960, 1, bad.payload))
+        received.pull()
+        received.pull()
+    assert received.undecodable >= 8
+
+
+def test_decoded_voice_from_elsewhere(received: ReceivedVoice) -> None:
+    voice = speech(1, 48_000)
+    heard = []
+    for at in range(0, len(voice), 1000):
+        received.deliver_pcm(voice[at : at + 1000])
+        heard += [received.pull(), received.pull()]
+    at, alike = best_alignment(voice[:30_000], np.concatenate(heard))
+    assert alike > 0.99
+    assert at <= 48 * 60
+    received.reset()
+    assert received.pull() is SILENCE
+
+
+def test_pull_after_close_is_silence() -> None:
+    voice = ReceivedVoice()
+    voice.deliver(encoded(speech(1, 9600))[0])
+    voice.close()
+    voice.close()
+    assert voice.pull() is SILENCE
+
+
+def test_delivery_and_pull_from_two_threads(received: ReceivedVoice) -> None:
+    packets = encoded(speech(1, 48_000))
+    wrong: list[str] = []
+
+    def play() -> None:
+        for _ in range(400):
+            if received.pull().shape != (PERIOD_FRAMES,):
+                wrong.append("shape")
+
+    thread = threading.Thread(target=play)
+    thread.start()
+    for round_number in range(20):
+        for packet in packets[:20]:
+            received.deliver(packet)
+        if round_number % 5 == 4:
+            received.reset()
+    thread.join()
+    assert not wrong
+
+
+# ------------------------------------------------------------------------------------------------------ sent voice
+
+
+@pytest.fixture
+def sent() -> Iterator[SentVoice]:
+    voice = SentVoice()
+    yield voice
+    voice.close()
+
+
+def push(sent: SentVoice, pcm: Pcm) -> None:
+    for at in range(0, len(pcm), PERIOD_FRAMES):
+        sent.push(pcm[at : at + PERIOD_FRAMES])
+
+
+@pytest.mark.parametrize("frame_ms", [10, 20])
+def test_pushed_voice_becomes_packets(frame_ms: int) -> None:
+    sent, voice, woken, decoded = SentVoice(frame_ms=frame_ms), speech(1, 48_000), [0], []
+    taken = []
+
+    def wake() -> None:
+        woken[0] += 1
+        frame = sent.take()
+        assert frame is not None
+        taken.append(frame)
+
+    sent.start(wake)
+    push(sent, voice)
+    sent.close()
+    assert woken[0] == 1000 // frame_ms
+    assert [frame.at_frames for frame in taken] == list(range(0, 48_000, frame_ms * 48))
+    with Decoder() as decoder:
+        for frame in taken:
+            assert frame.payload
+            decoded.append(decoder.decode(frame.payload).copy())
+    assert best_alignment(voice[:40_000], np.concatenate(decoded))[1] > 0.8
+
+
+def test_nothing_is_encoded_before_start_and_after_stop(sent: SentVoice) -> None:
+    push(sent, speech(1, 9600))
+    assert sent.take() is None
+    sent.start(ignore)
+    push(sent, speech(1, 9600))
+    sent.stop()
+    assert sent.take() is None
+    push(sent, speech(1, 9600))
+    assert sent.take() is None
+
+
+def test_the_oldest_are_dropped_beyond_100_ms(sent: SentVoice) -> None:
+    sent.start(ignore)
+    push(sent, speech(1, 48_000))
+    waiting = []
+    while (frame := sent.take()) is not None:
+        waiting.append(frame.at_frames)
+    assert waiting == [at * 960 for at in range(45, 50)]
+    assert sent.dropped == 45
+
+
+def test_a_new_start_begins_with_a_whole_frame(sent: SentVoice) -> None:
+    sent.start(ignore)
+    sent.push(speech(1, 480))
+    sent.start(ignore)
+    sent.push(speech(2, 480))
+    assert sent.take() is None
+    sent.push(speech(2, 480))
+    assert sent.take() is not None
+
+
+def test_dtx_frames_are_marked_and_not_carried() -> None:
+    sent = SentVoice(dtx=True)
+    kinds = []
+
+    def wake() -> None:
+        frame = sent.take()
+        assert frame is not None
+        kinds.append(frame.payload is None)
+
+    sent.start(wake)
+    push(sent, np.zeros(96_000, np.int16))
+    sent.close()
+    assert len(kinds) == 100
+    assert 50 < sum(kinds) < 100
+
+
+def test_the_packet_of_silence_is_silent_and_small(sent: SentVoice) -> None:
+    assert 3 <= len(sent.silence) <= 40
+    with Decoder() as decoder:
+        for _ in range(20):
+            quiet = decoder.decode(sent.silence)
+            assert len(quiet) == 960
+            assert np.abs(quiet).max() <= 4
+
+
+def test_error_correction_follows_the_reported_loss(sent: SentVoice) -> None:
+    """More loss, more of each packet is the copy of the one before."""
+    sizes = []
+    for loss in (0.0, 0.3):
+        total = [0]
+
+        def wake(total: list[int] = total) -> None:
+            frame = sent.take()
+            assert frame is not None
+            total[0] += len(frame.payload or b"")
+
+        sent.start(wake)
+        sent.expect_loss(loss)
+        push(sent, speech(3, 96_000))
+        sizes.append(total[0])
+    assert sizes[0] != sizes[1]
+
+
+def test_push_after_close_does_nothing() -> None:
+    sent = SentVoice()
+    sent.start(ignore)
+    sent.close()
+    sent.close()
+    sent.push(SILENCE)
+    assert sent.take() is None
