@@ -104,19 +104,19 @@ class Signalling:
         return self._openings.take(address, self._monotonic())
 
     def connecting(self, sid: str, address: str, auth: object, session: str = "") -> Socket:
-        """Accept a client or raise `Refused`. A failed attempt costs its address, a good one its identity: a
-        house behind one address can come back at once, somebody who guesses cannot go on."""
+        """Accept a client or raise `Refused`. What is wrong costs its address, what is right its identity: somebody
+        who guesses is slowed down, and cannot keep out a neighbour behind the same address."""
         now_s = self._monotonic()
         try:
-            return self._identify(sid, address, auth, session, now_s)
+            return self._identify(sid, auth, session, now_s)
         except Refused as refused:
-            self._failures.take(address, now_s)
             self._report_refusal(address, refused.message)
+            if refused.code is Code.UNAUTHORISED and not self._failures.take(address, now_s):
+                message = "too many failed attempts from this address; try again later"
+                raise Refused(Code.RATE_LIMITED, message) from refused
             raise
 
-    def _identify(self, sid: str, address: str, auth: object, session: str, now_s: float) -> Socket:
-        if self._failures.is_empty(address, now_s):
-            raise Refused(Code.RATE_LIMITED, "too many failed attempts from this address; try again later")
+    def _identify(self, sid: str, auth: object, session: str, now_s: float) -> Socket:
         credentials = _credentials(auth)
         identity, secret = self._who(credentials.token, session)
         if credentials.protocol not in (None, PROTOCOL_VERSION):
