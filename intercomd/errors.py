@@ -54,6 +54,7 @@ class Condition:
 _E, _W, _N, _I = Priority.ERROR, Priority.WARNING, Priority.NOTICE, Priority.INFO
 
 
+# fmt: off
 class ErrorCode(Enum):
     """`ErrorCode.CARD_MISSING.value` is the `Condition`; `.message_id` the journal's id."""
 
@@ -159,6 +160,7 @@ class ErrorCode(Enum):
         _E, Remedy.EXIT, "A part of the daemon failed in a way that it must not; it restarts.",
         "Report STACK to the makers.", ErrorKind.UNKNOWN)
 
+    # fmt: on
     @property
     def message_id(self) -> uuid.UUID:
         """The journal's MESSAGE_ID."""
