@@ -390,9 +390,10 @@ HUB_HEARTBEAT_EVENT = "heartbeat"
 
 
 class ConnectAuth(Struct, frozen=True):
-    """The Socket.IO `auth` payload. `protocol` absent = a legacy client."""
+    """The Socket.IO `auth` payload. `protocol` absent = a legacy client; `token` absent = a page, whose session is in
+    its cookie."""
 
-    token: Annotated[str, Meta(min_length=1, max_length=512)]
+    token: Annotated[str, Meta(min_length=1, max_length=512)] | None = None
     instance: Identifier | None = None
     protocol: int | None = None
     capabilities: Annotated[list[Annotated[str, Meta(max_length=64)]], Meta(max_length=32)] = []

@@ -1,4 +1,4 @@
-"""`intercomd hub add-station NAME [--group G]`, `invite NAME [--group G]`, `list`."""
+"""`intercomd hub add-station NAME [--group G]`, `invite NAME [--group G]`, `revoke NAME`, `list`."""
 
 import argparse
 import asyncio
@@ -13,8 +13,11 @@ import msgspec
 from intercomd.config import Config, Hub
 from intercomd.hub.database import Database, DatabaseError, claimed, path_of
 from intercomd.hub.office import MAX_LINE_BYTES, ORDER_LIMIT_S, Entry, Order, Result, carry_out, socket_path
+from intercomd.hub.sessions import DAY_S, INVITATION_LIFE_S
 
 DONE, FAILED, TRY_AGAIN = 0, 1, 75
+
+_ONCE = f"It works once, within {INVITATION_LIFE_S / DAY_S:.0f} days; another phone needs another one."
 
 
 def main(config: Config, argv: Sequence[str]) -> int:
@@ -32,9 +35,9 @@ def main(config: Config, argv: Sequence[str]) -> int:
     return DONE
 
 
-def link(hub: Hub, token: str) -> str:
-    """A resident's link. The token stands behind `#`, which browsers do not send to servers or proxies."""
-    return f"{public_url(hub)}/#{token}"
+def link(hub: Hub, code: str) -> str:
+    """A resident's link. The code stands behind `#`, which browsers do not send to servers or proxies."""
+    return f"{public_url(hub)}/#{code}"
 
 
 def public_url(hub: Hub) -> str:
@@ -50,17 +53,20 @@ def _parse(argv: Sequence[str]) -> tuple[Order, bool]:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for command, text in (
         ("add-station", "make a station known, or give it a new token; prints the token, once"),
-        ("invite", "print a resident's link; an earlier link of the same name ends"),
+        ("invite", "print a link that signs in one browser of a resident, once; an earlier unused one ends"),
     ):
         adding = commands.add_parser(command, help=text, description=text)
         adding.add_argument("name", metavar="NAME")
         adding.add_argument("--group", metavar="G", help="also make it a member of this group")
+    text = "end a station's token, or every session and invitation of a resident, at once"
+    revoking = commands.add_parser("revoke", help=text, description=text)
+    revoking.add_argument("name", metavar="NAME")
     listing = commands.add_parser("list", help="who is known, who is connected")
     listing.add_argument("--json", action="store_true", help="as one JSON list")
     options = parser.parse_args(argv)
     if options.command == "list":
         return Order("list"), options.json
-    return Order(options.command, options.name, options.group), False
+    return Order(options.command, options.name, getattr(options, "group", None)), False
 
 
 async def _perform(hub: Hub, order: Order) -> Result:
@@ -101,8 +107,11 @@ async def _perform_here(hub: Hub, order: Order) -> Result:
 
 def _show(hub: Hub, order: Order, result: Result, as_json: bool) -> None:
     if result.token is not None:
-        print(link(hub, result.token) if order.command == "invite" else result.token)
-        print("Keep it: it is not shown again.", file=sys.stderr)
+        is_link = order.command == "invite"
+        print(link(hub, result.token) if is_link else result.token)
+        print(_ONCE if is_link else "Keep it: it is not shown again.", file=sys.stderr)
+    elif order.command == "revoke":
+        print(f"{order.name} is signed out everywhere.", file=sys.stderr)
     elif as_json:
         print(msgspec.json.encode(result.entries).decode())
     else:

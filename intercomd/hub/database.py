@@ -16,7 +16,8 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import StaticPool
 
-SCHEMA = 1
+SCHEMA = 2
+"""2: tokens of residents, and whom a call concerned. New tables only: `create_all` makes what is missing."""
 BUSY_TIMEOUT_MS = 5000
 TRANSACTION_LIMIT_S = 10.0
 """A transaction that takes longer means a disk that hangs: nothing can be promised to anybody any more."""
@@ -36,6 +37,16 @@ members = sa.Table(
     metadata,
     sa.Column("group_id", sa.String, sa.ForeignKey("identities.id"), primary_key=True),
     sa.Column("member_id", sa.String, sa.ForeignKey("identities.id"), primary_key=True),
+)
+tokens = sa.Table(
+    "tokens",
+    metadata,
+    # What a resident's browser holds: an invitation that works once, or the session that it was exchanged for.
+    sa.Column("sha256", sa.LargeBinary, primary_key=True),
+    sa.Column("identity", sa.String, sa.ForeignKey("identities.id"), nullable=False, index=True),
+    sa.Column("kind", sa.String, nullable=False),
+    sa.Column("created_at", sa.Float, nullable=False),
+    sa.Column("expires_at", sa.Float, nullable=False),
 )
 calls = sa.Table(
     "calls",
@@ -72,6 +83,15 @@ call_records = sa.Table(
     sa.Column("reason", sa.String, nullable=False),
     sa.Column("ender_id", sa.String),
     sa.UniqueConstraint("call_id", "reported_by"),
+)
+call_parties = sa.Table(
+    "call_parties",
+    metadata,
+    # Whom a call concerned: its caller, and everybody whom it was for, connected or not.
+    sa.Column("identity", sa.String, primary_key=True),
+    sa.Column("call_id", sa.String, primary_key=True),
+    sa.Column("created_at", sa.Float, nullable=False),
+    sa.Index("call_parties_by_time", "identity", "created_at"),
 )
 call_legs = sa.Table(
     "call_legs",

@@ -1,5 +1,5 @@
-"""Administration: enrolling stations and residents, listing who is known. Carried out by the running hub
-through a socket that only its own user can open, or directly on the database when no hub runs."""
+"""Administration: enrolling stations, inviting residents, taking that back, listing who is known. Carried out by the
+running hub through a socket that only its own user can open, or directly on the database when no hub runs."""
 
 import asyncio
 import os
@@ -9,7 +9,7 @@ from typing import Literal
 
 import msgspec
 
-from intercomd.hub import directory
+from intercomd.hub import directory, sessions
 from intercomd.hub.database import Database, DatabaseError
 from intercomd.hub.directory import Directory, DirectoryError, Role
 from intercomd.hub.presence import Presence
@@ -23,7 +23,7 @@ BACKLOG = 8
 class Order(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One line to the admin socket."""
 
-    command: Literal["add-station", "invite", "list"]
+    command: Literal["add-station", "invite", "revoke", "list"]
     name: str = ""
     group: str | None = None
 
@@ -59,8 +59,10 @@ async def carry_out(order: Order, database: Database, presence: Presence | None,
                 token = await directory.enrol(database, order.name, Role.STATION, order.group, now_s)
                 return Result(ok=True, token=token)
             case "invite":
-                token = await directory.enrol(database, order.name, Role.RESIDENT, order.group, now_s)
-                return Result(ok=True, token=token)
+                return Result(ok=True, token=await sessions.invite(database, order.name, order.group, now_s))
+            case "revoke":
+                await sessions.revoke(database, order.name)
+                return Result(ok=True)
             case "list":
                 return Result(ok=True, entries=_entries(await directory.read(database), presence))
     except DirectoryError as error:

@@ -16,7 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from intercomd.core.legs import Endpoint, HubCall, is_participant
 from intercomd.core.outcome import outcome
 from intercomd.core.protocol import CallRecord, EndReason, HubPhase, Metrics
-from intercomd.hub.database import Database, call_legs, call_records, calls, open_legs
+from intercomd.hub.database import Database, call_legs, call_parties, call_records, calls, open_legs
 from intercomd.ids import CallId, IdentityId
 
 KEEP_CALLS_S = 90 * 86_400.0
@@ -67,6 +67,8 @@ async def write(database: Database, states: Sequence[HubCall], figures: Sequence
         ended = [_record_row(call) for call in states if call.phase is HubPhase.ENDED]
         if ended:
             await connection.execute(insert(call_records).on_conflict_do_nothing(), ended)
+            parties = [row for call in states if call.phase is HubPhase.ENDED for row in _party_rows(call)]
+            await connection.execute(insert(call_parties).on_conflict_do_nothing(), parties)
         if figures:
             rows = [_leg_row(item.call_id, item.by.identity, item.role, item.metrics) for item in figures]
             await _write_legs(connection, rows)
@@ -90,6 +92,16 @@ async def upload(database: Database, uploader: IdentityId, records: Sequence[Cal
             await _write_legs(connection, legs)
         if reports:
             await connection.execute(insert(call_records).on_conflict_do_nothing(), reports)
+
+
+async def of_resident(database: Database, who: IdentityId, before: float, limit: int) -> Sequence[sa.Row[Any]]:
+    """The hub's own records of calls that concern `who`, begun before that moment, the newest first."""
+    concerned = sa.select(call_records).join(call_parties, call_records.c.call_id == call_parties.c.call_id)
+    mine = (call_parties.c.identity == who) & (call_parties.c.created_at < before)
+    newest = call_parties.c.created_at.desc()
+    query = concerned.where(mine & (call_records.c.reported_by == "")).order_by(newest).limit(limit)
+    async with database.transaction() as connection:
+        return (await connection.execute(query)).all()
 
 
 async def _write_states(connection: AsyncConnection, states: Sequence[HubCall]) -> None:
@@ -154,6 +166,11 @@ def _record_row(call: HubCall) -> dict[str, Any]:
         "reason": reason.value,
         "ender_id": call.ender_id,
     }
+
+
+def _party_rows(call: HubCall) -> list[dict[str, Any]]:
+    concerned = dict.fromkeys((call.caller.party.identity, *call.members))
+    return [{"identity": who, "call_id": call.call_id, "created_at": call.created_at} for who in concerned]
 
 
 def _report_row(uploader: IdentityId, record: CallRecord) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from intercomd.core.admission import admit
 from intercomd.core.legs import Endpoint, HubCall, Limits, Party, view
-from intercomd.core.protocol import CallState, Code, HubPhase, InitiateCall, KnownCall, Notice, Reply
+from intercomd.core.protocol import CallState, Code, EndCall, HubPhase, InitiateCall, KnownCall, Notice, Reply
 from intercomd.core.switch import handle
 from intercomd.core.switchboard import (
     Answer,
@@ -157,6 +157,13 @@ class Registry:
         call = self._ledger.legs.get(endpoint)
         if call is not None:
             self._decide(call.call_id, Vanished(self._clock.now_s(), endpoint))
+
+    def leave(self, endpoint: Endpoint) -> None:
+        """Take this device out of its call, as if it had hung up. Where it only rings, it is left to ring: a refusal
+        would speak for the person's other devices, too."""
+        call = self._ledger.legs.get(endpoint)
+        if call is not None and (call.phase is not HubPhase.RINGING or call.caller.endpoint == endpoint):
+            self._decide(call.call_id, Requested(self._clock.now_s(), endpoint, EndCall(call.call_id)))
 
     # ----------------------------------------------------------------------------------------- the writer
 

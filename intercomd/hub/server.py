@@ -14,13 +14,17 @@ from intercomd.config.crosschecks import is_loopback
 from intercomd.core.legs import Limits
 from intercomd.core.protocol import MAX_MESSAGE_BYTES, IceServer
 from intercomd.errors import ErrorCode
-from intercomd.hub import directory
+from intercomd.hub import assets, directory
+from intercomd.hub.assets import Page
+from intercomd.hub.bundle import PageError
 from intercomd.hub.clock import HubClock
 from intercomd.hub.database import Database, DatabaseError, claimed
 from intercomd.hub.office import Office
 from intercomd.hub.presence import Presence, Socket
 from intercomd.hub.registry import Registry
+from intercomd.hub.residents import Residents
 from intercomd.hub.signalling import Signalling
+from intercomd.hub.site import Site
 from intercomd.hub.transport import Transport
 from intercomd.hub.web import Web
 from intercomd.ports import Journal
@@ -73,7 +77,11 @@ class HubServer:
             ice_servers=ice_servers,
             heartbeat_s=settings.heartbeat_s,
         )
-        self._web = Web(self._database, self._registry, self._presence, ice_servers)
+        self._site = Site.of(settings)
+        self._web = Web(self._database, self._registry, self._presence, ice_servers, _page())
+        self._residents = Residents(
+            self._database, self._registry, self._presence, self._clock, self._site, journal, self._directory_changed
+        )
         self._stack = AsyncExitStack()
         self._tasks: list[asyncio.Task[None]] = []
         self.port = settings.port
@@ -134,7 +142,8 @@ class HubServer:
     async def _listen(self, stack: AsyncExitStack, context: ssl.SSLContext | None) -> None:
         app = web.Application(client_max_size=MAX_MESSAGE_BYTES)
         self._web.attach(app)
-        transport: Transport[Socket] = Transport(self._signalling)
+        self._residents.attach(app)
+        transport: Transport[Socket] = Transport(self._signalling, self._site)
         self._signalling.wire = transport
         transport.attach(app)
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=SHUTDOWN_LIMIT_S)
@@ -167,6 +176,13 @@ def _database(settings: Hub) -> Database:
         return Database(settings.database_url)
     except DatabaseError as error:
         raise HubError(str(error), is_configuration=True) from error
+
+
+def _page() -> Page:
+    try:
+        return assets.load()
+    except PageError as error:
+        raise HubError(str(error)) from error
 
 
 def _tls(settings: Hub) -> ssl.SSLContext | None:

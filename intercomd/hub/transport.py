@@ -23,6 +23,7 @@ from socketio.exceptions import ConnectionRefusedError as RefusedBySocketIO
 
 from intercomd.core.protocol import MAX_MESSAGE_BYTES, Code
 from intercomd.hub.limits import FRAMES, Buckets
+from intercomd.hub.site import Site
 
 PING_INTERVAL_S = 5
 PING_TIMEOUT_S = 3
@@ -57,8 +58,8 @@ class Listener(Protocol[Ticket]):
         """A WebSocket from this address, before anything is known of it."""
         ...
 
-    def connecting(self, sid: str, address: str, auth: object) -> Ticket:
-        """Raises `Refused`."""
+    def connecting(self, sid: str, address: str, auth: object, session: str) -> Ticket:
+        """`session` is what a page's cookie holds, or "". Raises `Refused`."""
         ...
 
     async def connected(self, ticket: Ticket) -> None:
@@ -186,8 +187,9 @@ class _Server(socketio.AsyncServer):  # type: ignore[misc]
 class Transport(Generic[Ticket]):
     """The Socket.IO end of the hub. `attach` it to the application, `close` it at the end."""
 
-    def __init__(self, listener: Listener[Ticket]) -> None:
+    def __init__(self, listener: Listener[Ticket], site: Site | None = None) -> None:
         self.listener = listener
+        self._site = site or Site()
         self._server = _Server(
             self,
             async_mode="aiohttp",
@@ -196,6 +198,7 @@ class Transport(Generic[Ticket]):
             ping_timeout=PING_TIMEOUT_S,
             max_http_buffer_size=MAX_MESSAGE_BYTES,
             http_compression=False,
+            cors_allowed_origins=self._is_own,
             async_handlers=False,
             json=Json,
             logger=_log,
@@ -274,11 +277,23 @@ class Transport(Generic[Ticket]):
 
     def _on_connect(self, sid: str, environ: dict[str, Any], auth: object) -> None:
         try:
-            ticket = self.listener.connecting(sid, _address(environ), auth)
+            ticket = self.listener.connecting(sid, _address(environ), auth, self._session(environ))
         except Refused as refused:
             details = {"code": refused.code.value, "message": refused.message}
             raise RefusedBySocketIO(refused.message, details) from None
         self._tickets[self._server.manager.eio_sid_from_sid(sid, "/")] = ticket
+
+    def _is_own(self, _origin: str, environ: dict[str, Any]) -> bool:
+        """The library asks whenever a browser says of which page it speaks."""
+        request: web.Request | None = environ.get("aiohttp.request")
+        return request is not None and self._site.is_own_request(request)
+
+    def _session(self, environ: dict[str, Any]) -> str:
+        """A cookie counts only with the Origin that browsers always send here: without, it is not a browser."""
+        request: web.Request | None = environ.get("aiohttp.request")
+        if request is None or not self._site.is_own_request(request):
+            return ""
+        return self._site.session_of(request)
 
     def _on_disconnect(self, sid: str, _reason: str) -> None:
         self.listener.disconnected(sid)

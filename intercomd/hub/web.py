@@ -1,14 +1,15 @@
-"""The hub's plain HTTP: health for supervisors, ICE servers for clients, and a page that says what this
-is."""
+"""The hub's plain HTTP: the residents' page, health for supervisors, ICE servers for clients; and the headers that all
+answers have."""
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from aiohttp import web
 
 from intercomd import __version__
 from intercomd.core.protocol import IceServer, encode
+from intercomd.hub.assets import PREFIX, Asset, Page
 from intercomd.hub.database import Database, DatabaseError
 from intercomd.hub.limits import CONNECTS, Buckets
 from intercomd.hub.presence import Presence
@@ -20,22 +21,19 @@ MAX_LAG_S = 2.0
 """A loop that comes this late to its tick is not answering calls in time."""
 
 _HEADERS = {
-    "Content-Security-Policy": "default-src 'none'; style-src 'self'; frame-ancestors 'none'",
+    # Scripts, styles, sockets: only ours. Nothing is embedded, nothing embeds us, nothing is sent elsewhere.
+    "Content-Security-Policy": (
+        "default-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; object-src 'none'"
+    ),
+    "Permissions-Policy": "microphone=(self), speaker-selection=(self), camera=(), geolocation=(), display-capture=()",
     "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
     "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
     "Cache-Control": "no-store",
 }
-
-_PAGE = f"""<!doctype html>
-<html lang="en">
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width">
-<title>intercomd hub</title>
-<h1>intercomd hub</h1>
-<p>This is the signalling hub of an intercom, version {__version__}. Stations connect to it by themselves.</p>
-<p>Its state: <a href="/healthz">/healthz</a></p>
-</html>
-"""
+_FOR_EVER = "public, max-age=31536000, immutable"
 
 
 class Pulse:
@@ -58,7 +56,12 @@ class Web:
     """The routes. `pulse.run()` must be running."""
 
     def __init__(
-        self, database: Database, registry: Registry, presence: Presence, ice_servers: Sequence[IceServer]
+        self,
+        database: Database,
+        registry: Registry,
+        presence: Presence,
+        ice_servers: Sequence[IceServer],
+        page: Page,
     ) -> None:
         self.pulse = Pulse()
         self._database = database
@@ -66,15 +69,23 @@ class Web:
         self._presence = presence
         self._ice_servers = [encode(server) for server in ice_servers]
         self._failures = Buckets(CONNECTS)
+        self._page = page
 
     def attach(self, app: web.Application) -> None:
         app.middlewares.append(_with_headers)
-        app.router.add_get("/", self._page)
+        app.router.add_get("/", self._index)
+        app.router.add_get(PREFIX + "{name}", self._file)
         app.router.add_get("/healthz", self._health)
         app.router.add_get("/api/webrtc/ice-config", self._ice_config)
 
-    async def _page(self, _request: web.Request) -> web.Response:
-        return web.Response(text=_PAGE, content_type="text/html")
+    async def _index(self, request: web.Request) -> web.Response:
+        return _sent(request, self._page.index)
+
+    async def _file(self, request: web.Request) -> web.Response:
+        asset = self._page.files.get(request.path)
+        if asset is None:
+            raise web.HTTPNotFound
+        return _sent(request, asset, {"Cache-Control": _FOR_EVER})
 
     async def _health(self, _request: web.Request) -> web.Response:
         """200 while calls can be made; 503 and which part is at fault otherwise. No names, no secrets."""
@@ -115,7 +126,28 @@ class Web:
 async def _with_headers(
     request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
 ) -> web.StreamResponse:
-    response = await handler(request)
+    try:
+        response = await handler(request)
+    except web.HTTPException as answer:
+        _add_headers(answer)
+        raise
     if not response.prepared:
-        response.headers.update(_HEADERS)
+        _add_headers(response)
     return response
+
+
+def _add_headers(response: web.StreamResponse) -> None:
+    for name, value in _HEADERS.items():
+        response.headers.setdefault(name, value)
+
+
+def _sent(request: web.Request, asset: Asset, headers: Mapping[str, str] | None = None) -> web.Response:
+    """The file, through gzip for whoever takes it."""
+    packed = "gzip" in request.headers.get("Accept-Encoding", "")
+    encoding = {"Content-Encoding": "gzip"} if packed else {}
+    return web.Response(
+        body=asset.packed if packed else asset.body,
+        content_type=asset.type,
+        charset="utf-8",
+        headers={"Vary": "Accept-Encoding", **encoding, **(headers or {})},
+    )

@@ -360,8 +360,8 @@ async def test_health_says_how_it_is(hub: HubServer, people: Household) -> None:
 
 async def test_the_page_says_what_this_is_and_loads_nothing_from_elsewhere(hub: HubServer) -> None:
     async with aiohttp.ClientSession(f"http://127.0.0.1:{hub.port}") as http, http.get("/") as response:
-        assert "intercom" in await response.text()
-        assert response.headers["Content-Security-Policy"].startswith("default-src 'none'")
+        assert "Intercom" in await response.text()
+        assert response.headers["Content-Security-Policy"].startswith("default-src 'self'")
 
 
 async def test_silence_of_the_database_is_told_to_health(hub: HubServer) -> None:

@@ -1,0 +1,92 @@
+"""The page's files as they are served: named by their content and compressed when the hub starts.
+
+A file's name holds the hash of what is in it, so it may be kept for ever, by a CDN too; only the index, which knows the
+names, is asked for each time.
+"""
+
+import base64
+import gzip
+import hashlib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from intercomd.hub.bundle import bundle, lean, read
+
+FOLDER: Final = Path(__file__).parent / "page"
+PREFIX: Final = "/page/"
+ENTRY: Final = "main.js"
+_TYPES: Final = {
+    "js": "text/javascript",
+    "css": "text/css",
+    "svg": "image/svg+xml",
+    "html": "text/html",
+    "webmanifest": "application/manifest+json",
+}
+_HASH_CHARS: Final = 16
+_REFERENCE: Final = re.compile(r'\b(href|src)="([\w.-]+\.(?:js|css|svg|webmanifest))"')
+_SOURCE_MAP: Final = re.compile(r"^//# sourceMappingURL=.*$", re.MULTILINE)
+
+
+@dataclass(frozen=True, slots=True)
+class Asset:
+    """What is sent; `packed` is the same through gzip."""
+
+    type: str
+    body: bytes
+    packed: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """`files` by path."""
+
+    index: Asset
+    files: Mapping[str, Asset]
+
+
+def load(folder: Path = FOLDER) -> Page:
+    """Read the page and put it together. Raises `bundle.PageError`."""
+    files: dict[str, Asset] = {}
+
+    def publish(name: str, text: str) -> str:
+        asset = _asset(name, text)
+        path = hashed(name, asset.body)
+        files[path] = asset
+        return path
+
+    def vendored(source: str) -> str:
+        # The map is not shipped, and a browser with open tools would ask for it.
+        return publish(source.rpartition("/")[2], _SOURCE_MAP.sub("", read(folder / source)))
+
+    def referenced(reference: re.Match[str]) -> str:
+        return f'{reference[1]}="{publish(reference[2], text_of(reference[2]))}"'
+
+    def text_of(name: str) -> str:
+        if name == ENTRY:
+            return bundle(folder, name, vendored)
+        text = read(folder / name)
+        if name.endswith(".webmanifest"):
+            return _REFERENCE_IN_JSON.sub(lambda found: f'"src": "{publish(found[1], read(folder / found[1]))}"', text)
+        return lean(text) if name.endswith(".css") else text
+
+    index = _REFERENCE.sub(referenced, read(folder / "index.html"))
+    return Page(_asset("index.html", index), files)
+
+
+_REFERENCE_IN_JSON: Final = re.compile(r'"src": "([\w.-]+)"')
+
+
+def hashed(name: str, body: bytes) -> str:
+    """Where a file of this name and content is served."""
+    stem, _, suffix = name.rpartition(".")
+    digest = base64.urlsafe_b64encode(hashlib.sha256(body).digest())[:_HASH_CHARS].decode()
+    return f"{PREFIX}{stem}.{digest}.{suffix}"
+
+
+def _asset(name: str, text: str) -> Asset:
+    body = text.encode()
+    # mtime=0: the same page is the same bytes after every restart.
+    return Asset(_TYPES[name.rpartition(".")[2]], body, gzip.compress(body, 9, mtime=0))

@@ -1,0 +1,2 @@
+import { io } from "./vendor/socket.io.js";
+void io;
