@@ -10,8 +10,10 @@ class RigCards:
     """`feed.Cards` over a `SoundRig`. Plugging takes three calls of pactl, so it is done beside the event loop, one
     at a time."""
 
-    def __init__(self, rig: SoundRig) -> None:
+    def __init__(self, rig: SoundRig, pause_s: float = 1.0) -> None:
+        """`pause_s` is how long people draw breath between two sentences."""
         self._rig = rig
+        self._pause_s = pause_s
         self._unplugged: set[str] = set()
         self._speakers: dict[str, Child] = {}
         self._turn = asyncio.Lock()
@@ -22,7 +24,7 @@ class RigCards:
     def speak(self, station: str) -> None:
         """Somebody there says the station's sentence again and again."""
         self.hush(station)
-        self._speakers[station] = self._rig.speak(station, sentence(self._rig.stations.index(station)))
+        self._speakers[station] = self._rig.speak(station, sentence(self._rig.stations.index(station)), self._pause_s)
 
     def hush(self, station: str) -> None:
         """Nobody speaks there any more."""

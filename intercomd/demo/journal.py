@@ -30,14 +30,15 @@ class JournalLine:
 
 
 def parse_line(source: str, raw: bytes, at_s: float) -> JournalLine:
-    """A daemon's stderr line. What is not a JSON object with a MESSAGE is kept as plain text: a traceback, say."""
+    """A daemon's stderr line. What is not a JSON object with a MESSAGE is kept as plain text: what a
+    library prints, say."""
     text = raw.decode(errors="replace").rstrip("\r\n")
     try:
         entry = json.loads(text)
     except ValueError:
         entry = None
     if not isinstance(entry, dict) or "MESSAGE" not in entry:
-        return JournalLine(at_s, source, WARNING, text[:MAX_MESSAGE_CHARS])
+        return JournalLine(at_s, source, INFO, text[:MAX_MESSAGE_CHARS])
     fields = {str(key): _shown(value) for key, value in entry.items()}
     priority = fields.pop("PRIORITY", "")
     stamp = fields.pop("__REALTIME_TIMESTAMP", "")

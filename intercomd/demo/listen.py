@@ -25,7 +25,7 @@ import numpy.typing as npt
 from intercomd.media.pcm import RATE_HZ, Pcm
 
 SAME_VOICE: Final = 0.6
-_WORK_HZ: Final = 8000
+WORK_HZ: Final = 8000
 _BAND_HZ: Final = (300.0, 3400.0)
 _BIN: Final = 40
 """5 ms: the grid of common delays."""
@@ -52,7 +52,7 @@ class Match:
 
 def find(source: Pcm, recorded: Pcm) -> Match:
     """Where `source` is best heard in `recorded`, and how well. Both 48 kHz mono."""
-    voice, room = _narrow(source), _narrow(recorded)
+    voice, room = narrow(source), narrow(recorded)
     starts = _speech(voice)
     if len(room) < _SEGMENT or not starts:
         return Match(0.0, 0.0)
@@ -61,7 +61,7 @@ def find(source: Pcm, recorded: Pcm) -> Match:
     if not scores:
         return Match(0.0, 0.0)
     best = max(scores, key=lambda delay: scores[delay])
-    return Match(round(scores[best], 3), round(_exact_delay(best, starts, curves) * 1000 / _WORK_HZ, 1))
+    return Match(round(scores[best], 3), round(_exact_delay(best, starts, curves) * 1000 / WORK_HZ, 1))
 
 
 def read_wav(path: Path) -> Pcm:
@@ -88,9 +88,9 @@ def _resampled(sound: Pcm, rate_hz: int) -> Pcm:
     return whole.clip(-32768, 32767).astype(np.int16)
 
 
-def _narrow(sound: Pcm) -> _Wave:
+def narrow(sound: Pcm) -> _Wave:
     """At 8 kHz, 300 to 3400 Hz. By FFT: linear phase, no filter to design."""
-    step = RATE_HZ // _WORK_HZ
+    step = RATE_HZ // WORK_HZ
     whole = sound[: len(sound) // step * step].astype(np.float64)
     if not len(whole):
         return np.zeros(0)

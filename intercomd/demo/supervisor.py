@@ -161,7 +161,8 @@ class Supervisor:
                 continue
             if not raw:
                 return
-            self._journal.write(parse_line(name, raw, time.time()))
+            if raw.strip():
+                self._journal.write(parse_line(name, raw, time.time()))
 
     def _note(self, name: str, text: str) -> None:
         self._journal.write(JournalLine(time.time(), name, WARNING, f"The daemon {text}."))

@@ -38,6 +38,7 @@ function hint() {
   }
   const phases = states.map((state) => state.shownPhase());
   const ringer = states.find((state) => state.rings());
+  if (states.some((state) => state.lacksCard())) return say("hintCard");
   if (states.some((state) => state.status?.error)) return say("hintError");
   if (phases.includes("reconnecting")) return say("hintBack");
   if (ringer) return say("hintRings", thePlace(ringer.station.name));
@@ -46,10 +47,11 @@ function hint() {
 }
 
 function refresh() {
-  find("hint").textContent = hint();
+  const words = hint();
+  if (find("hint").textContent !== words) find("hint").textContent = words;
   for (const tab of find("tabs").children) {
     const state = places.get(tab.dataset.tab);
-    if (state) tab.dataset.phase = state.tabPhase();
+    if (state && tab.dataset.phase !== state.tabPhase()) tab.dataset.phase = state.tabPhase();
   }
 }
 

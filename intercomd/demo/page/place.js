@@ -14,20 +14,19 @@ class Meter {
     this.output = element.querySelector("output");
     this.peak = FLOOR_DBFS;
     this.peakAt = 0;
-    this.words = "";
   }
 
   show({ open, level_dbfs: level }, now) {
     const shown = open ? Math.max(FLOOR_DBFS, Math.min(0, level)) : FLOOR_DBFS;
     const fallen = this.peak - Math.max(0, (now - this.peakAt - PEAK_HOLD_MS) / 1000) * PEAK_FALL_DB_PER_S;
-    if (shown >= fallen) [this.peak, this.peakAt] = [shown, now];
-    this.element.dataset.open = String(open);
-    this.scale.style.setProperty("--level", String(1 - shown / FLOOR_DBFS));
-    this.scale.style.setProperty("--peak", String(Math.max(0, 1 - Math.max(shown, fallen) / FLOOR_DBFS)));
-    this.scale.setAttribute("aria-valuenow", String(Math.round(shown)));
-    this.words = open ? `${level > FLOOR_DBFS ? Math.round(level) : "−∞"} dB`.replace("-", "−") : say("closed");
-    this.output.textContent = this.words;
-    this.scale.setAttribute("aria-valuetext", this.words);
+    if (shown >= fallen || !open) [this.peak, this.peakAt] = [shown, now];
+    const words = open ? `${level > FLOOR_DBFS ? Math.round(level) : "−∞"} dB`.replace("-", "−") : say("closed");
+    setAttribute(this.element, "data-open", open);
+    setVariable(this.scale, "--level", (1 - shown / FLOOR_DBFS).toFixed(3));
+    setVariable(this.scale, "--peak", Math.max(0, 1 - Math.max(shown, open ? fallen : shown) / FLOOR_DBFS).toFixed(3));
+    setAttribute(this.scale, "aria-valuenow", Math.round(shown));
+    setAttribute(this.scale, "aria-valuetext", words);
+    setText(this.output, words);
   }
 }
 
@@ -38,7 +37,6 @@ export class Place {
     this.status = null;
     this.process = { state: "starting" };
     this.plugged = true;
-    this.connectedAt = 0;
     this.element = document.getElementById("place").content.firstElementChild.cloneNode(true);
     this.element.dataset.station = station.name;
     this.element.dataset.model = station.model;
@@ -78,20 +76,22 @@ export class Place {
     return this.shownPhase() === "ringing" && this.status.panel?.patterns?.ringing === "fast";
   }
 
+  lacksCard() {
+    return this.status !== null && this.status.audio.card !== "ready";
+  }
+
   tabPhase() {
     return this.status?.error ? "error" : this.shownPhase();
   }
 
   showStatus(status) {
-    if (status.phase === "connected" && this.status?.phase !== "connected") this.connectedAt = Date.now();
     this.status = status;
     const now = performance.now();
     for (const [name, meter] of Object.entries(this.meters)) meter.show(status.audio[name], now);
     const { playout, route } = status.audio;
-    this.device.style.setProperty("--voice", playout.open ? String(Math.max(0, 1 + playout.level_dbfs / 48)) : "0");
+    setVariable(this.device, "--voice", playout.open ? Math.max(0, 1 + playout.level_dbfs / 48).toFixed(2) : "0");
     const talks = ["connected", "reconnecting"].includes(status.phase);
-    this.device.dataset.lifted = String(talks && route === "handset");
-    this.device.dataset.route = route;
+    setAttribute(this.device, "data-lifted", talks && route === "handset");
     this.#words();
   }
 
@@ -119,38 +119,45 @@ export class Place {
     this.status = null;
     for (const led of this.device.querySelectorAll("[data-led]")) moveLine(this.device, led.dataset.led, false);
     for (const meter of Object.values(this.meters)) meter.show({ open: false, level_dbfs: FLOOR_DBFS }, 0);
-    this.device.style.setProperty("--voice", "0");
-    this.device.dataset.lifted = "false";
+    setVariable(this.device, "--voice", "0");
   }
 
   #words() {
     const { status, process } = this;
-    setText(this.part(".phase"), status ? inLanguage(status.text) : process.state === "running" ? "…" : say("gone"));
-    this.part(".phase").dataset.phase = this.shownPhase();
+    setText(this.part(".phase"), status ? inLanguage(status.text) : say(process.state === "running" ? "starting" : "gone"));
+    setAttribute(this.part(".phase"), "data-phase", this.shownPhase());
     setText(this.part(".process"), say(process.state, process.pid ?? ""));
     setText(this.part(".detail"), status ? this.#detail(status) : "");
     setText(this.part(".fault"), status?.error ? inLanguage(status.error.text) : "");
-    this.part(".fault").dataset.kind = status?.error?.kind ?? "";
+    setAttribute(this.part(".fault"), "data-kind", status?.error?.kind ?? "");
   }
 
   #detail(status) {
     const parts = [];
     if (status.call?.peer) parts.push(say("with", place(status.call.peer)));
-    if (status.phase === "connected") parts.push(clock(Date.now() - this.connectedAt));
+    if (status.phase === "connected") parts.push(clock(Date.now() - status.call.since * 1000));
     parts.push(say(`route_${status.audio.route}`));
     if (status.link.state !== "registered") parts.push(say("link_down"));
-    if (status.audio.card !== "ready") parts.push(say(`card_${status.audio.card}`));
     if (status.store?.state && status.store.state !== "ok") parts.push(say(`store_${status.store.state}`));
     return parts.join(" · ");
   }
 }
 
-/** Only real changes, or a live region would repeat itself ten times a second. */
+// Only real changes: a live region would repeat itself ten times a second, and each change costs a repaint.
+
 function setText(element, text) {
   if (element.textContent !== text) element.textContent = text;
 }
 
+function setAttribute(element, name, value) {
+  if (element.getAttribute(name) !== String(value)) element.setAttribute(name, String(value));
+}
+
+function setVariable(element, name, value) {
+  if (element.style.getPropertyValue(name) !== value) element.style.setProperty(name, value);
+}
+
 function clock(milliseconds) {
-  const seconds = Math.floor(milliseconds / 1000);
+  const seconds = Math.max(0, Math.floor(milliseconds / 1000));
   return `${Math.floor(seconds / 60)}:${String(seconds % 60).padStart(2, "0")}`;
 }
