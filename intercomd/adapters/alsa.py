@@ -101,8 +101,10 @@ class AlsaPlayout:
             time.sleep(min(max(due_in_s, _SHORTEST_WAIT_S), LIMIT_S))
 
     def _take(self, block: bytes, queued: int) -> int:
-        with _in_use(self._pcm):
+        try:
             taken: int = self._open_handle().write(block)
+        except alsaaudio.ALSAAudioError as error:
+            raise _gone(self._pcm, str(error)) from error
         now_s = time.monotonic()
         if taken > 0:
             self._fill = fill.wrote(self._fill, queued, taken, now_s)
@@ -142,8 +144,10 @@ class AlsaCapture:
         deadline_s = time.monotonic() + LIMIT_S
         lost = 0
         while len(self._held) < _PERIOD_BYTES:
-            with _in_use(self._pcm):
+            try:
                 frames, block = self._open_handle().read()
+            except alsaaudio.ALSAAudioError as error:
+                raise _gone(self._pcm, str(error)) from error
             if frames == -errno.EPIPE:
                 lost += self._overrun_frames()
             elif frames > 0:
@@ -164,9 +168,11 @@ class AlsaCapture:
         if left_s <= 0:
             raise _stuck(self._pcm)
         ready = self._poll.poll(left_s * 1000)
-        with _in_use(self._pcm):
+        try:
             # Plugins clear their own wake-up in here; without it poll() returns at once for ever.
             revents = self._open_handle().polldescriptors_revents(ready) if ready else 0
+        except alsaaudio.ALSAAudioError as error:
+            raise _gone(self._pcm, str(error)) from error
         if ready and not revents:
             time.sleep(_SHORTEST_WAIT_S)
 
@@ -276,16 +282,9 @@ def barred_nodes(nodes: Path) -> list[Path]:
 # ------------------------------------------------------------------------------------------------- in use, closing
 
 
-@contextmanager
-def _in_use(pcm: str) -> Iterator[None]:
-    try:
-        yield
-    except alsaaudio.ALSAAudioError as error:
-        raise _gone(pcm, str(error).split(" [")[0]) from error
-
-
 def _gone(pcm: str, reason: str) -> CardError:
-    return CardError(Card.MISSING, f"{pcm}: went away while it was in use: {reason}; check its cable and power")
+    said = reason.split(" [")[0]  # alsa-lib's text; pyalsaaudio adds the name
+    return CardError(Card.MISSING, f"{pcm}: went away while it was in use: {said}; check its cable and power")
 
 
 def _stuck(pcm: str) -> CardError:

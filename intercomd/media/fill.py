@@ -52,17 +52,13 @@ def due_in_s(queued: int) -> float:
 
 def wrote(fill: Fill, queued_before: int, frames: int, now_s: float) -> Fill:
     """After the PCM took `frames` on top of what `queued_frames` told."""
-    if now_s - fill.window_s > _WINDOW_S:
-        fill = replace(fill, window_s=now_s, window_frames=0)
-    window_frames = fill.window_frames + frames
-    ahead = window_frames - (now_s - fill.window_s) * RATE_HZ
-    return replace(
-        fill,
-        at_s=now_s,
-        reckoned_frames=min(fill.buffer_frames, queued_before + frames),
-        window_frames=window_frames,
-        told=fill.told and ahead <= fill.buffer_frames + _SLACK_FRAMES,
-    )
+    window_s, window_frames = fill.window_s, fill.window_frames + frames
+    if now_s - window_s > _WINDOW_S:
+        window_s, window_frames = now_s, frames
+    ahead = window_frames - (now_s - window_s) * RATE_HZ
+    told = fill.told and ahead <= fill.buffer_frames + _SLACK_FRAMES
+    queued = float(min(fill.buffer_frames, queued_before + frames))
+    return Fill(fill.buffer_frames, now_s, queued, window_s, window_frames, told)
 
 
 def refused(fill: Fill, now_s: float) -> Fill:

@@ -1,5 +1,6 @@
 """The engine's one audio format: 48 kHz, mono, signed 16 bit, in periods of 480 frames (10 ms)."""
 
+import math
 from typing import Protocol
 
 import numpy as np
@@ -18,6 +19,7 @@ Pcm = npt.NDArray[np.int16]
 
 SILENCE: Pcm = np.zeros(PERIOD_FRAMES, np.int16)
 SILENCE.setflags(write=False)
+_FLOOR_DBFS = -96.0
 
 
 class VoiceSource(Protocol):
@@ -39,8 +41,11 @@ class VoiceSink(Protocol):
 
 def level_dbfs(period: Pcm) -> float:
     """RMS level relative to a full-scale square wave, in dBFS; −96.0 for silence."""
-    rms = float(np.sqrt(np.mean(np.square(period.astype(np.float32))))) if len(period) else 0.0
-    return max(-96.0, 20.0 * float(np.log10(rms / 32768.0))) if rms > 0 else -96.0
+    if period is SILENCE or not len(period):
+        return _FLOOR_DBFS
+    wave = period.astype(np.float32)
+    power = float(np.dot(wave, wave)) / len(wave)
+    return max(_FLOOR_DBFS, 10.0 * math.log10(power / 32768.0**2)) if power > 0 else _FLOOR_DBFS
 
 
 def mix(one: Pcm, other: Pcm) -> Pcm:
