@@ -135,13 +135,17 @@ async def black_hole(port: int) -> AsyncIterator[list[int]]:
 
 OPEN = '0{"sid":"e","upgrades":[],"pingInterval":5000,"pingTimeout":3000,"maxPayload":65536}'
 ACCEPT = '40{"sid":"s"}'
+WAIT = "wait for the client"
+STALL = "read no more"
 
 
 @asynccontextmanager
 async def raw_hub(port: int, script: Sequence[str | bytes], *, status: int = 0) -> AsyncIterator[list[str]]:
-    """A WebSocket server that sends the frames of `script` as they are; `WAIT` waits for a frame of the client, and
-    an acknowledgement is sent for each event that comes afterwards. With `status`, plain HTTP. What the client sent."""
+    """A WebSocket server that sends the frames of `script` as they are; `WAIT` waits for a frame of the client, from
+    `STALL` on nothing more is read, and otherwise an acknowledgement is sent for each event that comes afterwards.
+    With `status`, plain HTTP. What the client sent."""
     heard: list[str] = []
+    over = asyncio.Event()
 
     async def serve(request: web.Request) -> web.StreamResponse:
         if status:
@@ -151,6 +155,10 @@ async def raw_hub(port: int, script: Sequence[str | bytes], *, status: int = 0) 
         for frame in script:
             if frame is WAIT:
                 heard.append(str((await stream.receive()).data))
+            elif frame is STALL:
+                assert isinstance(request.transport, asyncio.Transport)
+                request.transport.pause_reading()
+                await over.wait()
             elif isinstance(frame, bytes):
                 await stream.send_bytes(frame)
             else:
@@ -171,7 +179,5 @@ async def raw_hub(port: int, script: Sequence[str | bytes], *, status: int = 0) 
     try:
         yield heard
     finally:
+        over.set()
         await runner.cleanup()
-
-
-WAIT = "wait for the client"

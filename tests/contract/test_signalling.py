@@ -5,6 +5,7 @@ import ssl
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Protocol
@@ -16,6 +17,7 @@ from intercomd.adapters.signalling import SocketIoSignalling
 from intercomd.config.mistakes import ConfigError, Mistake
 from intercomd.core.link import Limits
 from intercomd.core.protocol import (
+    MAX_SDP_CHARS,
     CallEnded,
     CallInitiated,
     CallState,
@@ -27,6 +29,8 @@ from intercomd.core.protocol import (
     Notice,
     Reply,
     Resync,
+    Sdp,
+    WebrtcOffer,
     encode,
 )
 from intercomd.errors import ErrorCode
@@ -34,7 +38,7 @@ from intercomd.fakes.signalling import FakeHubLink, FakeSignalling, SilentJourna
 from intercomd.ids import InstanceId
 from intercomd.ports import Unreachable
 from intercomd.supervised import SupervisedSignalling
-from tests.contract.loopback_hub import ACCEPT, OPEN, WAIT, LoopbackHub, black_hole, free_port, raw_hub
+from tests.contract.loopback_hub import ACCEPT, OPEN, STALL, WAIT, LoopbackHub, black_hole, free_port, raw_hub
 
 Json = Any
 
@@ -163,6 +167,12 @@ async def running(signalling: SupervisedSignalling, *, wait: bool = True) -> Asy
         task.cancel()
         with suppress(asyncio.CancelledError):
             await task
+
+
+def _client_of(hub: OverSockets) -> Any:
+    """The library's client of the connection that stands."""
+    (connection,) = hub.signalling._connections.values()
+    return connection._client  # type: ignore[attr-defined]
 
 
 def ended(seq: int) -> CallEnded:
@@ -552,6 +562,16 @@ async def test_garbage_on_a_standing_link_does_no_harm(frame: str | bytes) -> No
     assert problems == []
 
 
+async def test_an_acknowledgement_zero_does_not_take_the_librarys_counter_away() -> None:
+    hub = OverSockets(LoopbackHub(free_port()))
+    script = [OPEN, WAIT, ACCEPT, WAIT, "430[]", '42["call_initiated",{"callId":"c","seq":5}]']
+    async with raw_hub(hub.knobs.port, script), running(hub.signalling) as station:
+        with pytest.raises(Unreachable):
+            await hub.signalling.request(Resync(), deadline_s=0.05)
+        await until(lambda: bool(station.notices))
+        assert await hub.signalling.request(Resync()) == Reply(ok=True)
+
+
 async def test_an_oversized_message_breaks_the_link_and_fills_no_memory() -> None:
     hub = OverSockets(LoopbackHub(free_port()))
     script = [OPEN, WAIT, ACCEPT, '42["call_ended","' + "x" * 200_000 + '"]']
@@ -590,8 +610,7 @@ async def test_unacknowledged_requests_leave_nothing_behind_in_the_client(socket
         for _ in range(20):
             with pytest.raises(Unreachable):
                 await sockets.signalling.request(EndCall("c"), deadline_s=0.005)
-        (connection,) = sockets.signalling._connections.values()
-        callbacks = connection._client.callbacks["/"]  # type: ignore[attr-defined]
+        callbacks = _client_of(sockets).callbacks["/"]
         assert len(callbacks) <= 3, "the counter and a heartbeat or two"
         sockets.knobs.hung = False
 
@@ -622,12 +641,26 @@ async def test_a_cancellation_takes_no_longer_than_its_limit_when_the_hub_is_fro
     async with raw_hub(hub.knobs.port, [OPEN, WAIT, ACCEPT, WAIT]):
         async with running(hub.signalling):
             await asyncio.sleep(0)
-            (connection,) = hub.signalling._connections.values()
-            transport = connection._client.eio.ws._response.connection.transport  # type: ignore[attr-defined]
-            transport.pause_reading()  # what the hub answers is never seen
+            _client_of(hub).eio.ws._response.connection.transport.pause_reading()  # what the hub answers is never seen
             started_s = time.monotonic()
         assert time.monotonic() - started_s < 3.0
     assert engineio.base_client.connected_clients == []
+
+
+async def test_a_hub_that_stops_reading_holds_up_neither_us_nor_our_end() -> None:
+    """The socket's buffer is full, so that even a close cannot be sent."""
+    before = asyncio.all_tasks()
+    hub = OverSockets(LoopbackHub(free_port()), replace(QUICK, ack_s=20.0, silence_s=20.0))
+    async with raw_hub(hub.knobs.port, [OPEN, WAIT, ACCEPT, STALL]):
+        async with running(hub.signalling):
+            offer = WebrtcOffer("c", Sdp("offer", "x" * MAX_SDP_CHARS))
+            asking = [asyncio.create_task(hub.signalling.request(offer, 30.0)) for _ in range(600)]
+            await until(lambda: _client_of(hub).eio.ws._writer.transport.get_write_buffer_size() > 0)
+            started_s = time.monotonic()
+        assert time.monotonic() - started_s < 5.0
+        assert all(isinstance(error, Unreachable) for error in await asyncio.gather(*asking, return_exceptions=True))
+    assert engineio.base_client.connected_clients == []
+    await until(lambda: asyncio.all_tasks() <= before)
 
 
 # ------------------------------------------------------------------------------------------------------ TLS
