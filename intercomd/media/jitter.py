@@ -277,9 +277,10 @@ class FixedBuffer:
         return self._conceal(length, missing=missing)
 
     def _gap(self, at: int) -> int:
-        """Frames missing before the oldest packet, less what concealment has already stood in for."""
+        """Frames missing before the oldest packet, less what concealment has already stood in for; but not so much less
+        that the buffer stays below its target: it would then have no next packet to rebuild a lost one from."""
         assert self._next is not None
-        used = min(at - self._next, self._stand_in)
+        used = max(0, min(at - self._next, self._stand_in, self._fill() - self._target))
         self._stand_in = 0
         self._next += used
         return at - self._next

@@ -30,8 +30,9 @@ _WAITING_FRAMES = RATE_HZ * 100 // 1000
 _FADE_FROM_FRAMES = RATE_HZ * 40 // 1000
 _RAMP_FRAMES = 240
 """5 ms: voice that returns does not click."""
-_LEAST_LOSS_PERCENT, _MOST_LOSS_PERCENT = 5, 30
-"""Armed on a clean path too, or the first loss would be concealed; beyond 30 % it would starve the voice itself."""
+_LEAST_LOSS_PERCENT, _MOST_LOSS_PERCENT = 10, 30
+"""On a clean path too: up to 5 % libopus sends no copies at these bit rates (decide_fec in opus_encoder.c), and the
+first losses would all be concealed. Beyond 30 % the copies starve the voice itself."""
 
 
 class ReceivedVoice:

@@ -129,6 +129,17 @@ def test_concealment_that_stood_in_for_a_lost_packet_is_not_repeated() -> None:
     assert drain(buffer, 3) == ["Recover", 5, 6]
 
 
+def test_a_burst_of_losses_leaves_the_target_filled() -> None:
+    """Else the next lost packet could not be rebuilt: its successor would not be there yet."""
+    buffer, seen = FixedBuffer(), []
+    for index in range(60):
+        if index not in (20, 21, 22, 50):
+            buffer.put(packet(index, fec=True))
+        seen.append(heard(buffer.decide()))
+    assert seen[-12:].count("Recover") == 1
+    assert "Conceal" not in seen[-12:]
+
+
 def test_silence_after_100_ms_then_a_new_fill() -> None:
     buffer = filled(0, 1)
     assert drain(buffer, 9) == [0, 1] + ["Conceal"] * 5 + ["Silence"] * 2

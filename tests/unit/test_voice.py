@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from intercomd.media.opus import Decoder, Encoder
-from intercomd.media.packet import Packet
+from intercomd.media.packet import Packet, carries_fec
 from intercomd.media.pcm import PERIOD_FRAMES, SILENCE, Pcm, level_dbfs
 from intercomd.media.voice import ReceivedVoice, SentVoice
 from tests.unit.sounds import best_alignment, speech
@@ -259,22 +259,33 @@ def test_the_packet_of_silence_is_silent_and_small(sent: SentVoice) -> None:
             assert np.abs(quiet).max() <= 4
 
 
-def test_error_correction_follows_the_reported_loss(sent: SentVoice) -> None:
-    """More loss, more of each packet is the copy of the one before."""
-    sizes = []
-    for loss in (0.0, 0.3):
-        total = [0]
+def taken_while(sent: SentVoice, pcm: Pcm, loss: float | None) -> list[bytes]:
+    payloads = []
 
-        def wake(total: list[int] = total) -> None:
-            frame = sent.take()
-            assert frame is not None
-            total[0] += len(frame.payload or b"")
+    def wake() -> None:
+        frame = sent.take()
+        assert frame is not None
+        payloads.append(frame.payload or b"")
 
-        sent.start(wake)
+    sent.start(wake)
+    if loss is not None:
         sent.expect_loss(loss)
-        push(sent, speech(3, 96_000))
-        sizes.append(total[0])
-    assert sizes[0] != sizes[1]
+    push(sent, pcm)
+    return payloads
+
+
+@pytest.mark.parametrize("bitrate_bps", [24_000, 28_000, 32_000])
+def test_copies_are_sent_before_any_loss_was_reported(bitrate_bps: int) -> None:
+    sent = SentVoice(bitrate_bps=bitrate_bps)
+    payloads = taken_while(sent, speech(3, 96_000), None)
+    sent.close()
+    assert sum(map(carries_fec, payloads)) > len(payloads) / 2
+
+
+def test_error_correction_follows_the_reported_loss(sent: SentVoice) -> None:
+    voice = speech(3, 96_000)
+    clean, bad, worse = (taken_while(sent, voice, loss) for loss in (0.0, 0.25, 1.0))
+    assert clean != bad != worse
 
 
 def test_push_after_close_does_nothing() -> None:
