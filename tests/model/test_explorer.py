@@ -14,37 +14,37 @@ DOOR, FLAT = "door", "flat"
 
 SCENES = {
     "plain call, hang-up anywhere": (
-        household((DOOR, FLAT, ("call", "hangup")), (FLAT, DOOR, ("call", "hangup"))), 20_000),
+        household((DOOR, FLAT, ("call", "hangup")), (FLAT, DOOR, ("call", "hangup"))), 12_000),
     "power cut after any effect": (
-        household((DOOR, FLAT, ("call",)), (FLAT, None, ("call",)), cuts=1), 20_000),
+        household((DOOR, FLAT, ("call",)), (FLAT, None, ("call",)), cuts=1), 12_000),
     "two power cuts": (
-        household((DOOR, FLAT, ("call",)), (FLAT, None, ("call",)), cuts=2), 20_000),
+        household((DOOR, FLAT, ("call",)), (FLAT, None, ("call",)), cuts=2), 12_000),
     "power cut and a hang-up": (
-        household((DOOR, FLAT, ("call", "hangup")), (FLAT, None, ("call",)), cuts=1), 20_000),
+        household((DOOR, FLAT, ("call", "hangup")), (FLAT, None, ("call",)), cuts=1), 12_000),
     "power cut and a dropped link": (
-        household((DOOR, FLAT, ("call",)), (FLAT, None, ("call",)), cuts=1, drops=1), 20_000),
+        household((DOOR, FLAT, ("call",)), (FLAT, None, ("call",)), cuts=1, drops=1), 12_000),
     "link dropped anywhere, twice": (
-        household((DOOR, FLAT, ("call",)), (FLAT, None, ("call",)), drops=2), 20_000),
+        household((DOOR, FLAT, ("call",)), (FLAT, None, ("call",)), drops=2), 12_000),
     "link dropped and a hang-up": (
-        household((DOOR, FLAT, ("call",)), (FLAT, None, ("call", "hangup")), drops=1), 20_000),
+        household((DOOR, FLAT, ("call",)), (FLAT, None, ("call", "hangup")), drops=1), 12_000),
     "both dial each other": (
-        household((DOOR, FLAT, ("call",)), (FLAT, DOOR, ("call",)), drops=1, cuts=1), 20_000),
+        household((DOOR, FLAT, ("call",)), (FLAT, DOOR, ("call",)), drops=1, cuts=1), 12_000),
     "timers fire early": (
-        household((DOOR, FLAT, ("call",)), (FLAT, None, ("call",)), fires=2), 20_000),
+        household((DOOR, FLAT, ("call",)), (FLAT, None, ("call",)), fires=2), 12_000),
     "the hub restarts": (
-        household((DOOR, FLAT, ("call",)), (FLAT, None, ("call", "hangup")), restarts=1), 20_000),
+        household((DOOR, FLAT, ("call",)), (FLAT, None, ("call", "hangup")), restarts=1), 12_000),
     "the hub restarts and the power fails": (
-        household((DOOR, FLAT, ("call",)), (FLAT, None, ("call",)), restarts=1, cuts=1), 20_000),
+        household((DOOR, FLAT, ("call",)), (FLAT, None, ("call",)), restarts=1, cuts=1), 12_000),
     "a group rings": (
         household((DOOR, "home", ("call",)), (FLAT, None, ("call",)), ("kitchen", None, ("call", "hangup")),
-                  groups=(("home", (FLAT, "kitchen")),), drops=1), 20_000),
+                  groups=(("home", (FLAT, "kitchen")),), drops=1), 12_000),
     "a group rings and the power fails": (
         household((DOOR, "home", ("call",)), (FLAT, None, ("call",)), ("kitchen", None, ("call",)),
-                  groups=(("home", (FLAT, "kitchen")),), cuts=1), 20_000),
+                  groups=(("home", (FLAT, "kitchen")),), cuts=1), 12_000),
     "one meets busy": (
-        household((DOOR, FLAT, ("call",)), (FLAT, None, ("call",)), ("kitchen", FLAT, ("call", "hangup"))), 20_000),
+        household((DOOR, FLAT, ("call",)), (FLAT, None, ("call",)), ("kitchen", FLAT, ("call", "hangup"))), 12_000),
     "a second call after the first": (
-        household((DOOR, FLAT, ("call", "hangup", "call")), (FLAT, DOOR, ("call",))), 20_000),
+        household((DOOR, FLAT, ("call", "hangup", "call")), (FLAT, DOOR, ("call",))), 12_000),
 }  # fmt: skip
 
 

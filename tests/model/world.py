@@ -43,7 +43,7 @@ from intercomd.core.events import (
 )  # fmt: skip
 from intercomd.core.legs import Endpoint, HubCall, Party, view
 from intercomd.core.protocol import Heartbeat, HubPhase, InitiateCall, Notice, Reply, Request, Resync, Sdp
-from intercomd.core.snapshot import Snapshot
+from intercomd.core.snapshot import Role, SavedPhase, Snapshot
 from intercomd.core.station import ANSWERED, Phase, Settings, Station
 from intercomd.core.switchboard import Answer, Initiated, LeaseExpired, Requested, Restored, Returned, Tell, Vanished
 from intercomd.ids import CallId, IdentityId, InstanceId
@@ -99,9 +99,13 @@ class World(msgspec.Struct, frozen=True, cache_hash=True):
     drops: int = 0
     fires: int = 0
     restarts: int = 0
+    tampered: bool = False
+    """A timer fired early, or somebody hung up."""
     now_s: float = 0.0
     was_up: bool = False
     """Two stations were connected with each other and nobody has ended it: it must come back."""
+    answered: bool = False
+    """Somebody's answer is on flash, of two stations, and no timer was tampered with: it must become a call."""
 
 
 class Broken(AssertionError):
@@ -145,7 +149,15 @@ def feed(world: World, index: int, event: Any, cut_at: int | None = None) -> Wor
         world = put(world, index, node)
         check_node(node)
         cut_at = None
-    return world
+    return promised(world, index)
+
+
+def promised(world: World, index: int) -> World:
+    saved = world.nodes[index].flash.call
+    if world.answered or len(world.nodes) > 2 or world.tampered or saved is None:
+        return world
+    is_answer = saved.role is Role.CALLEE and saved.phase is SavedPhase.CONNECTED
+    return replace(world, answered=True) if is_answer else world
 
 
 def carry_out(node: Node, effect: Any, now_s: float) -> tuple[Node, list[Any]]:
@@ -427,7 +439,8 @@ def take(world: World, step: tuple[str, int, Any], cut_at: int | None = None) ->
         case "fire":
             node = world.nodes[index]
             world = put(world, index, replace(node, timers=tuple(t for t in node.timers if t[1] != event)))
-            return feed(replace(world, fires=world.fires - 1), index, TimerFired(event), cut_at)
+            world = replace(world, fires=world.fires - 1, tampered=True, answered=False)
+            return feed(world, index, TimerFired(event), cut_at)
         case "cut":
             return cut(world, index)
         case "drop":
@@ -443,7 +456,8 @@ def press(world: World, index: int, button: str, cut_at: int | None = None) -> W
     node = replace(node, presses=tuple(remaining), dialled=node.dialled + 1)
     world = put(world, index, node)
     if button == "hangup":
-        return feed(replace(world, was_up=False), index, HangupPressed(), cut_at)
+        world = replace(world, was_up=False, answered=False, tampered=True)
+        return feed(world, index, HangupPressed(), cut_at)
     return feed(world, index, CallPressed(CallId(f"{node.name}-{node.dialled}")), cut_at)
 
 
@@ -528,6 +542,7 @@ def settle(world: World, known: dict[World, World], until_s: float = 400.0) -> W
     """No more harm: links and power return, queues drain, and time goes on until `until_s`."""
     world = calm(world)
     world = drained(world, known)
+    check_drained(world)
     for _ in range(400):
         due = next_due(world)
         if due is None or due[0] > until_s:
@@ -557,6 +572,16 @@ def next_due(world: World) -> tuple[float, int, Timer | None] | None:
     return min([*timers, *leases], key=lambda due: (due[0], due[1]), default=None)
 
 
+def check_drained(world: World) -> None:
+    """Once links are back and queues are empty, before any timer: nobody who is idle is still bound at the hub."""
+    for node in world.nodes:
+        if node.station.call is None:
+            for call in world.calls:
+                legs = [leg for leg in call.open_legs if leg.endpoint == node.endpoint]
+                if legs and call.phase is not HubPhase.RINGING:
+                    raise Broken(f"{node.name} is idle, and a ghost of it stays in {call}")
+
+
 def check_settled(world: World) -> None:
     """Liveness: both ends and the hub agree, and a call that was up without anybody ending it is up again."""
     open_calls = [call for call in world.calls if call.phase is not HubPhase.ENDED]
@@ -574,5 +599,7 @@ def check_settled(world: World) -> None:
         saved = node.flash.call
         if (saved.call_id if saved else None) != (call.call_id if call else None):
             raise Broken(f"{node.name}: flash keeps {saved}, the station is in {call}")
+    if world.answered and not open_calls:
+        raise Broken(f"somebody answered, nobody ended it, and there is no call: {world.calls}")
     if world.was_up and not open_calls:
         raise Broken(f"the call was up, nobody ended it, and it is gone: {world.calls}")

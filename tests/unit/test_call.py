@@ -471,6 +471,19 @@ def test_a_lost_reply_to_the_answer_is_asked_again() -> None:
     assert desk.sent == [AcceptCall(C1), AcceptCall(C1)]
 
 
+def test_an_answer_that_the_hub_never_heard_is_given_again_after_a_power_cut() -> None:
+    desk = booted(saved(SavedPhase.CONNECTED))
+    desk.hear(Replied(Resync(), Reply(ok=True, calls=(state(HubPhase.RINGING, epoch=0),))))
+    assert desk.sent == [AcceptCall(C1)]
+
+
+def test_a_link_lost_during_set_up_asks_for_a_new_epoch() -> None:
+    accepted = Replied(AcceptCall(C1), Reply(ok=True, call=state(HubPhase.CONNECTING)))
+    desk = ringing_in().hear(CallPressed(C2), accepted, LinkDown(), LinkUp())
+    desk.hear(Replied(Resync(), Reply(ok=True, calls=(state(HubPhase.CONNECTING),))))
+    assert desk.sent == [WebrtcRestart(C1, 1)], "the offer may have gone by while the link was down"
+
+
 def test_answered_elsewhere_ends_quietly() -> None:
     desk = ringing_in().hear(Received(CallCancelled(C1, 2, reason=EndReason.ANSWERED_ELSEWHERE)))
     assert desk.phase is None
