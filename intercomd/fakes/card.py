@@ -40,6 +40,8 @@ class FakeCard:
         self.clock: Clock = clock or SystemClock()
         self.opened: dict[str, int] = defaultdict(int)
         """How often each PCM was opened."""
+        self.opening_s = 0.0
+        """How long each attempt to open takes."""
         self._pcms = pcms
         self._lock = threading.Lock()
         self._refused: dict[str | None, Card] = {}
@@ -123,6 +125,8 @@ class FakeCard:
         return stream
 
     def _admit(self, pcm: str, direction: str) -> None:
+        if self.opening_s:
+            self.clock.wakeup().wait(self.opening_s)
         how = self._refused.get(pcm) or self._refused.get(None)
         if self._pcms is not None and pcm not in self._pcms:
             how = Card.MISSING

@@ -193,6 +193,30 @@ def test_source_is_drained_in_real_time_while_there_is_no_card(rig: Rig) -> None
     assert 999 <= rig.voice.pulled - before <= 1003
 
 
+def test_the_time_of_a_slow_opening_is_made_good(rig: Rig) -> None:
+    rig.card.opening_s = 0.4
+    rig.start().clock.advance(2.0)
+    assert 198 <= rig.voice.pulled <= 203
+
+
+def test_a_microphone_that_fails_in_a_call_is_watched_for_after_it(rig: Rig) -> None:
+    rig.start()
+    rig.engine.open_microphone()
+    rig.clock.advance(0.5)
+    rig.card.refuse(Card.MISSING, MICROPHONE)
+    for stream in rig.card.streams():
+        if stream.pcm == MICROPHONE:
+            stream.gone.set()
+    rig.clock.advance(0.1)
+    rig.engine.close_microphone()
+    rig.clock.advance(5.0)
+    assert rig.states() == [Card.READY, Card.MISSING]
+    rig.card.accept()
+    rig.clock.advance(2.0)
+    assert rig.states() == [Card.READY, Card.MISSING, Card.READY]
+    assert rig.microphone == [True, False]
+
+
 def test_a_card_that_does_not_move_is_given_up_and_its_time_is_made_good(rig: Rig) -> None:
     rig.start().clock.advance(0.5)
     rig.card.freeze()
@@ -247,9 +271,10 @@ def test_route_with_the_same_pcms_opens_nothing(rig: Rig) -> None:
     assert rig.card.opened == {SPEAKER: 1, MICROPHONE: 1}
 
 
-def test_route_to_a_card_that_is_not_there_is_told_and_the_way_back_is_immediate(rig: Rig) -> None:
+@pytest.mark.parametrize("missing", [HANDSET, HANDSET_MICROPHONE])
+def test_route_to_a_card_that_is_not_there_is_told_and_the_way_back_is_immediate(rig: Rig, missing: str) -> None:
     rig.start().clock.advance(0.5)
-    rig.card.refuse(Card.MISSING, HANDSET)
+    rig.card.refuse(Card.MISSING, missing)
     rig.engine.set_route(Route.HANDSET)
     rig.clock.advance(5.0)
     assert rig.states() == [Card.READY, Card.MISSING]
