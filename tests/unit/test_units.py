@@ -198,7 +198,7 @@ def test_the_audio_threads_may_have_what_they_ask_for() -> None:
 
 def test_the_station_may_write_and_execute_memory() -> None:
     """Not a wish: pyOpenSSL's verify callback is a cffi closure, and under MemoryDenyWriteExecute= every call ends in
-    a MemoryError of its DTLS handshake (seen with systemd 257, cffi 2.0). The hub has no DTLS."""
+    a MemoryError of its DTLS handshake (seen with systemd 257, cffi 2.1). The hub has no DTLS."""
     assert values(UNITS[0], "MemoryDenyWriteExecute") == []
     assert values(UNITS[1], "MemoryDenyWriteExecute") == ["yes"]
 
