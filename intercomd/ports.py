@@ -223,6 +223,12 @@ class Media(Protocol):
         """Of the running connection."""
         ...
 
+    @property
+    def first_voice_ns(self) -> int | None:
+        """When the far end was first heard in this epoch: the moment, by CLOCK_MONOTONIC, in which the first audible
+        sound came out of the decoder. None before, and without an epoch."""
+        ...
+
     async def close(self) -> None: ...
 
 

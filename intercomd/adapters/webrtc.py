@@ -463,6 +463,11 @@ class WebRtcMedia:
         """Of the running connection."""
         return self._current.metrics() if self._current is not None else None
 
+    @property
+    def first_voice_ns(self) -> int | None:
+        """When the far end was first heard in this epoch."""
+        return self._received.first_voice_ns if self._current is not None else None
+
     async def close(self) -> None:
         """Everything ends: connections, codecs. Idempotent."""
         self.stop()

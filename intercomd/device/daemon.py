@@ -33,7 +33,7 @@ from intercomd.core.panel import Surroundings, View, view
 from intercomd.core.protocol import Candidate, Metrics, Notice, Sdp
 from intercomd.core.station import Phase, Station
 from intercomd.device.control import Control
-from intercomd.device.health import process_age_s
+from intercomd.device.health import process_age_s, process_figures
 from intercomd.device.interpreter import Interpreter
 from intercomd.device.panel import Panel
 from intercomd.device.status import status, text_key
@@ -258,6 +258,8 @@ class Daemon:
             parts.panel.patterns,
             parts.media.metrics() if self._station.call is not None else None,
             name=self._name,
+            first_voice_ns=parts.media.first_voice_ns,
+            process=process_figures(),
             store_failing=parts.interpreter.store_failing,
             buttons=self._buttons,
         )

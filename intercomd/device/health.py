@@ -4,7 +4,7 @@ moves. The store's health is reported but withholds nothing: a dying card must n
 import asyncio
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from intercomd.ports import Levels, Supervisor
@@ -41,3 +41,14 @@ def process_age_s() -> float:
     """Seconds since the kernel started this process (proc(5): field 22 of /proc/self/stat, in clock ticks)."""
     fields = Path("/proc/self/stat").read_text().rpartition(")")[2].split()
     return time.clock_gettime(time.CLOCK_BOOTTIME) - int(fields[19]) / os.sysconf("SC_CLK_TCK")
+
+
+def process_figures() -> Mapping[str, int]:
+    """What grows when something leaks: memory, threads, file descriptors, tasks. On the event loop."""
+    resident_pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return {
+        "rss_bytes": resident_pages * os.sysconf("SC_PAGE_SIZE"),
+        "threads": len(os.listdir("/proc/self/task")),
+        "fds": len(os.listdir("/proc/self/fd")) - 1,  # without the one that listdir itself has open
+        "tasks": len(asyncio.all_tasks()),
+    }

@@ -31,10 +31,12 @@ def status(
     quality: Metrics | None,
     *,
     name: str,
+    first_voice_ns: int | None,
+    process: Mapping[str, int],
     store_failing: bool,
     buttons: frozenset[str],
 ) -> dict[str, Any]:
-    """A JSON-like dict."""
+    """A JSON-like dict. `first_voice_t_ns` is CLOCK_MONOTONIC, as the times of edges are."""
     call = station.call
     return {
         "phase": view.phase.value,
@@ -58,7 +60,11 @@ def status(
         "audio": {
             "card": station.card.value,
             "capture": {"open": levels.capture_open, "level_dbfs": round(levels.capture_dbfs, 1)},
-            "playout": {"open": levels.playout_open, "level_dbfs": round(levels.playout_dbfs, 1)},
+            "playout": {
+                "open": levels.playout_open,
+                "level_dbfs": round(levels.playout_dbfs, 1),
+                "first_voice_t_ns": first_voice_ns,
+            },
             "route": station.route.value,
             "xruns": levels.xruns,
             "processing": [],
@@ -71,6 +77,7 @@ def status(
         "error": _error(view),
         "quality": None if quality is None else encode(quality),
         "store": {"state": "failing" if store_failing else "ok"},
+        "process": dict(process),
         "name": name,
         "version": __version__,
     }

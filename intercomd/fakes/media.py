@@ -6,6 +6,7 @@ same order and never from within a method. Knobs drop packets, hold everything b
 
 import asyncio
 import itertools
+import time
 from collections.abc import Callable, Sequence
 from weakref import WeakValueDictionary
 
@@ -31,10 +32,15 @@ class _Source:
     def __init__(self, buffer_ms: int) -> None:
         self.ring = PeriodRing(buffer_ms)
         self.heard = self.concealed = 0
+        self.first_voice_ns: int | None = None
 
     def pull(self) -> Pcm:
         period = self.ring.pull()
-        return SILENCE if period is None else period
+        if period is None:
+            return SILENCE
+        if self.first_voice_ns is None and period.any():
+            self.first_voice_ns = time.monotonic_ns()
+        return period
 
 
 class _Sink:
@@ -210,6 +216,7 @@ class FakeMedia:
         """Begin an epoch; the last one ends. Servers are not needed here."""
         self.stop()
         self._current = _End(self, epoch, offerer)
+        self._source.first_voice_ns = None
         if offerer:
             self._current.describe()
 
@@ -252,6 +259,11 @@ class FakeMedia:
         lost = source.concealed // _PERIODS_PER_PACKET
         network = NetworkStats(source.heard // _PERIODS_PER_PACKET - lost, lost, 0.0, 0.0, 0.0)
         return metrics(network, counts, 0.04, self._current.timing, asyncio.get_running_loop().time())
+
+    @property
+    def first_voice_ns(self) -> int | None:
+        """When the far end was first heard in this epoch."""
+        return self._source.first_voice_ns if self._current is not None else None
 
     async def close(self) -> None:
         """Idempotent."""

@@ -5,6 +5,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from threading import Lock
+from time import monotonic_ns
 
 import numpy as np
 
@@ -30,6 +31,8 @@ _WAITING_FRAMES = RATE_HZ * 100 // 1000
 _FADE_FROM_FRAMES = RATE_HZ * 40 // 1000
 _RAMP_FRAMES = 240
 """5 ms: voice that returns does not click."""
+_AUDIBLE_PEAK = 32
+"""−60 dBFS: more than the noise that Opus makes of digital silence, less than a quiet room."""
 _LEAST_LOSS_PERCENT, _MOST_LOSS_PERCENT = 10, 30
 """On a clean path too: up to 5 % libopus sends no copies at these bit rates (decide_fec in opus_encoder.c), and the
 first losses would all be concealed. Beyond 30 % the copies starve the voice itself."""
@@ -53,6 +56,7 @@ class ReceivedVoice:
         self._at = 0
         self._gain = 0.0
         self._faded_frames = 0
+        self._first_voice_ns: int | None = None
         self.overrun = 0
         """Packets dropped because the playout thread did not take them."""
         self.undecodable = 0
@@ -92,6 +96,11 @@ class ReceivedVoice:
         return self._buffer.counts if self._begun == self._asked else Counts()
 
     @property
+    def first_voice_ns(self) -> int | None:
+        """When the first audible sound of the present stream came out of the decoder, CLOCK_MONOTONIC; None before."""
+        return self._first_voice_ns if self._begun == self._asked else None
+
+    @property
     def delay_s(self) -> float:
         """How long voice waits in the receive buffer, smoothed."""
         return self._buffer.delay_frames / RATE_HZ
@@ -113,7 +122,7 @@ class ReceivedVoice:
                 self._begin()
             if self._takes_pcm:
                 period = self._decoded.pull()
-                return SILENCE if period is None else period
+                return SILENCE if period is None else self._noticed(period)
             self._take_in()
             return self._period()
 
@@ -122,6 +131,7 @@ class ReceivedVoice:
         self._buffer.restart()
         self._decoder.reset()
         self._pcm, self._at, self._gain, self._faded_frames = SILENCE[:0], 0, 0.0, 0
+        self._first_voice_ns = None
 
     def _take_in(self) -> None:
         while self._packets:
@@ -159,7 +169,7 @@ class ReceivedVoice:
 
     def _decode(self, decision: Decision) -> Pcm:
         if isinstance(decision, Play):
-            return self._risen(self._decode_payload(decision))
+            return self._risen(self._noticed(self._decode_payload(decision)))
         if isinstance(decision, Recover):
             return self._risen(self._decoder.recover(decision.following, decision.frames))
         if isinstance(decision, Conceal):
@@ -173,6 +183,11 @@ class ReceivedVoice:
         except OpusError:
             self.undecodable += 1
             return self._decoder.conceal(decision.frames)
+
+    def _noticed(self, pcm: Pcm) -> Pcm:
+        if self._first_voice_ns is None and int(pcm.max(initial=0)) >= _AUDIBLE_PEAK:
+            self._first_voice_ns = monotonic_ns()
+        return pcm
 
     def _risen(self, pcm: Pcm) -> Pcm:
         self._faded_frames = 0

@@ -266,6 +266,24 @@ async def test_metrics(pair: Pair) -> None:
     assert metrics.concealed_ratio < 0.1
 
 
+async def test_the_moment_of_the_first_voice(pair: Pair) -> None:
+    await pair.come_up()
+    began_ns = time.monotonic_ns()
+    pair.caller.talk(speech(1, 96_000))
+    pair.callee.talk(None)
+    await asyncio.sleep(0.6)
+    heard_ns = pair.callee.media.first_voice_ns
+    assert heard_ns is not None
+    assert began_ns < heard_ns < began_ns + 500_000_000
+    assert pair.caller.media.first_voice_ns is None, "the other end has not spoken"
+    await asyncio.sleep(0.2)
+    assert pair.callee.media.first_voice_ns == heard_ns, "it is the first"
+    pair.caller.hush()
+    pair.callee.hush()
+    pair.callee.media.stop()
+    assert pair.callee.media.first_voice_ns is None
+
+
 async def test_push_and_pull_without_a_connection(pair: Pair) -> None:
     for media in (pair.caller.media, pair.callee.media):
         media.sink.push(SILENCE)
