@@ -189,14 +189,12 @@ class FixedBuffer:
         self._keep_ceiling()
 
     def _keep_ceiling(self) -> None:
+        """A hole goes first, but for what keeps the target filled; then the oldest packets."""
+        if self._fill() > self._ceiling and not self._filling and self._next is not None:
+            self._next = min(self._order[0], self._next + self._fill() - self._target)
         while len(self._order) > 1 and (self._fill() > self._ceiling or len(self._order) > _MAX_WAITING):
-            if not self._filling and self._order[0] != self._next:
-                self._next = self._order[0]
-                continue
             self._tally["overflowed"] += 1
             self._drop_oldest()
-        if not self._filling and self._fill() > self._ceiling:
-            self._next = self._order[0]
 
     def _drop_oldest(self) -> None:
         at = self._order.pop(0)

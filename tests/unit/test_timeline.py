@@ -46,6 +46,11 @@ def test_voice_after_silence_goes_on_at_once() -> None:
     assert timeline.voice(777_777 + 960, 0.09) == 5 * 960
 
 
+def test_a_capture_count_that_begins_anew_goes_on_after_the_last_one() -> None:
+    timeline = Timeline(960, 0.0)
+    assert [timeline.voice(at, 0.0) for at in (96_000, 96_960, 0, 960)] == [0, 960, 1920, 2880]
+
+
 def test_a_stalled_loop_skips_instead_of_sending_a_burst() -> None:
     timeline = Timeline(960, 0.0)
     timeline.silence(0.0)

@@ -57,6 +57,11 @@ def test_a_peer_that_died_at_once_is_not_taken_for_sparse() -> None:
     assert run(Watchdog(), [0.0], 4.0)[1:] == [(1.0, Pulse.SILENT), (3.0, Pulse.LOST)]
 
 
+def test_a_peer_that_has_become_sparse_is_taken_for_sparse() -> None:
+    changes = run(Watchdog(), every(0.02, 0.0, 4.0) + every(0.4, 4.4, 8.0), 20.0)
+    assert changes[1:] == [(14.0, Pulse.SILENT), (16.0, Pulse.LOST)]
+
+
 def test_a_peer_that_talks_again_is_not_sparse_any_more() -> None:
     arrivals = every(0.4, 0.0, 4.0) + every(0.02, 4.0, 8.0)
     assert run(Watchdog(), arrivals, 12.0)[1:] == [(9.0, Pulse.SILENT), (11.0, Pulse.LOST)]
