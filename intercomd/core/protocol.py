@@ -409,7 +409,15 @@ def decode(kind: type[_S], payload: object) -> _S:
     try:
         return msgspec.convert(payload, kind, strict=True)
     except msgspec.ValidationError as error:
-        raise BadMessage(str(error)) from None
+        raise BadMessage(_without_value(str(error))) from None
+
+
+def _without_value(text: str) -> str:
+    """msgspec names the type and the place, but for enumerations it repeats what was sent, however long that is."""
+    if not text.startswith("Invalid enum value"):
+        return text
+    _, at, place = text.rpartition(" - at ")
+    return f"Invalid enum value{at}{place}" if at else "Invalid enum value"
 
 
 def encode(struct: Struct) -> dict[str, Any]:

@@ -261,21 +261,25 @@ class Signalling:
                 await self.wire.emit(socket.sid, notice.event, payload)
 
     async def beat(self) -> None:
-        """Heartbeats to all, for ever; those that have been silent for too long are dropped."""
+        """Heartbeats, for ever."""
         while True:
             await asyncio.sleep(self._heartbeat_s)
-            payload = {"t": self._clock.now_s()}
-            for socket in self._presence:
-                if socket.legacy:
-                    continue  # answers no event it does not know; the transport's ping watches it
-                if self._monotonic() - socket.heard_s > DEAD_S:
-                    who = socket.party.identity
-                    self._journal.report(ErrorCode.CLIENT_GONE, f"{who} answers no heartbeat.", USER_ID=who)
-                    self.wire.drop(socket.sid)
-                else:
-                    await self._beat_once(socket, payload)
+            await self.beat_once()
 
-    async def _beat_once(self, socket: Socket, payload: dict[str, Any]) -> None:
+    async def beat_once(self) -> None:
+        """A heartbeat to everybody; those that have been silent for too long are dropped."""
+        payload = {"t": self._clock.now_s()}
+        for socket in self._presence:
+            if socket.legacy:
+                continue  # answers no event it does not know; the transport's ping watches it
+            if self._monotonic() - socket.heard_s > DEAD_S:
+                who = socket.party.identity
+                self._journal.report(ErrorCode.CLIENT_GONE, f"{who} answers no heartbeat.", USER_ID=who)
+                self.wire.drop(socket.sid)
+            else:
+                await self._ask(socket, payload)
+
+    async def _ask(self, socket: Socket, payload: dict[str, Any]) -> None:
         """At most one acknowledgement is waited for: the library keeps a callback for each until it comes."""
 
         def heard() -> None:

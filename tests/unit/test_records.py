@@ -1,0 +1,179 @@
+"""What the hub writes down: states, one record for each call, and what stations add."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from msgspec.structs import replace
+
+from intercomd.core.legs import HubCall
+from intercomd.core.protocol import CallRecord, EndCall, EndReason, HubPhase, Metrics
+from intercomd.hub import records
+from intercomd.hub.database import SCHEMA, Database, DatabaseError, call_legs, call_records, claimed, open_legs, path_of
+from intercomd.hub.records import KEEP_CALLS_S, Figures
+from tests.unit.hub_calls import CALL, DESK, DOOR, FLAT, connected, connecting, ended, request, ringing
+
+
+def url(folder: Path) -> str:
+    return f"sqlite+aiosqlite:///{folder / 'hub.db'}"
+
+
+@pytest.fixture
+async def database(tmp_path: Path) -> AsyncIterator[Database]:
+    database = Database(url(tmp_path))
+    await database.open()
+    yield database
+    await database.close()
+
+
+async def rows(database: Database, table: sa.Table) -> list[dict[str, Any]]:
+    async with database.transaction() as connection:
+        return [dict(row._mapping) for row in await connection.execute(sa.select(table))]
+
+
+def claim(call_id: str = CALL, **changed: Any) -> CallRecord:
+    told = {"peer_id": "door", "role": "callee", "end_reason": EndReason.FAILED, "started_at": 1.0, "ended_at": 9.0}
+    return CallRecord(call_id=call_id, **{**told, **changed})
+
+
+async def test_states_are_read_as_they_were_written(database: Database) -> None:
+    call, other = connected(), replace(ringing(), call_id="d", caller=replace(ringing().caller, party=DESK), callees=())
+    await records.write(database, [call, other], [])
+    assert set(await records.load_open(database)) == {call, other}
+    assert await records.load(database, [CALL]) == {CALL: call}
+
+
+async def test_an_ended_call_is_over_for_good(database: Database) -> None:
+    """Whatever is written later: the final state stands, and its record is there once."""
+    call = ended()
+    await records.write(database, [call], [])
+    await records.write(database, [replace(call, end_reason=EndReason.PEER_LOST, ended_at=99.0)], [])
+    await records.write(database, [connected()], [])
+    assert await records.load(database, [CALL]) == {CALL: call}
+    assert await records.load_open(database) == ()
+    (record,) = await rows(database, call_records)
+    assert (record["reason"], record["ended_at"], record["duration_s"]) == ("completed", 5.0, 4.0)
+
+
+async def test_the_database_itself_knows_what_busy_is(database: Database) -> None:
+    await records.write(database, [ringing()], [])
+    with pytest.raises(DatabaseError, match="UNIQUE"):
+        await records.write(database, [replace(connected(), call_id="other")], [])
+    assert set(await records.load_open(database)) == {ringing()}
+
+
+async def test_legs_are_released_and_taken_in_one_transaction(database: Database) -> None:
+    await records.write(database, [connected()], [])
+    await records.write(database, [replace(connected(), call_id="next"), ended()], [])
+    assert {row["call_id"] for row in await rows(database, open_legs)} == {"next"}
+
+
+@pytest.mark.parametrize(
+    ("call", "outcome", "callee"),
+    [
+        (ended(), "completed", "flat"),
+        (request(ringing(), DOOR, EndCall(CALL))[0], "missed", None),
+        (request(ringing(), FLAT, EndCall(CALL))[0], "rejected", None),
+        (
+            request(connecting(), FLAT, EndCall(CALL, "network"))[0],
+            "completed",
+            "flat",
+        ),
+    ],
+    ids=["completed", "missed", "rejected", "failed"],
+)
+async def test_the_outward_word(database: Database, call: HubCall, outcome: str, callee: str | None) -> None:
+    await records.write(database, [call], [])
+    (record,) = await rows(database, call_records)
+    assert (record["outcome"], record["callee_id"], record["reported_by"]) == (outcome, callee, "")
+
+
+async def test_figures_are_completed_and_not_wiped(database: Database) -> None:
+    await records.write(database, [ended()], [Figures(CALL, FLAT.endpoint, "callee", Metrics(jitter=0.5))])
+    await records.write(database, [], [Figures(CALL, FLAT.endpoint, "callee", Metrics(audio_packets_lost=3))])
+    await records.upload(database, FLAT.identity, [claim(metrics=Metrics(call_duration=7.0, jitter=0.25))])
+    (leg,) = await rows(database, call_legs)
+    assert (leg["jitter_s"], leg["packets_lost"], leg["duration_s"]) == (0.25, 3, 7.0)
+    assert (leg["role"], leg["reported_reason"]) == ("callee", "failed")
+
+
+async def test_uploading_twice_changes_nothing(database: Database) -> None:
+    await records.write(database, [ended()], [])
+    batch = [claim(), claim("unseen", answered_at=4.0), claim("missed", role="caller", end_reason=EndReason.REJECTED)]
+    await records.upload(database, FLAT.identity, batch)
+    once = (await rows(database, call_records), await rows(database, call_legs))
+    await records.upload(database, FLAT.identity, batch)
+    assert (await rows(database, call_records), await rows(database, call_legs)) == once
+    reports = {row["call_id"]: row for row in once[0] if row["reported_by"]}
+    assert set(reports) == {"unseen", "missed"}
+    unseen, missed = reports["unseen"], reports["missed"]
+    assert (unseen["caller_id"], unseen["callee_id"], unseen["duration_s"]) == ("door", "flat", 5.0)
+    assert (unseen["outcome"], missed["outcome"], missed["caller_id"]) == ("completed", "rejected", "flat")
+
+
+async def test_one_batch_may_name_a_call_twice(database: Database) -> None:
+    await records.upload(database, FLAT.identity, [claim("unseen"), claim("unseen")])
+    assert len(await rows(database, call_records)) == 1
+
+
+async def test_final_states_are_forgotten_after_their_time_and_records_never(database: Database) -> None:
+    open_call = replace(connected(), call_id="open")
+    await records.write(database, [ended(), replace(open_call, created_at=0.0)], [])
+    await records.forget_old(database, KEEP_CALLS_S)
+    assert set(await records.load(database, [CALL])) == {CALL}
+    await records.forget_old(database, KEEP_CALLS_S + 1.0)
+    assert await records.load(database, [CALL]) == {}
+    assert len(await records.load_open(database)) == 1
+    assert len(await rows(database, call_records)) == 1
+
+
+async def test_a_failed_write_leaves_nothing_behind(database: Database) -> None:
+    await records.write(database, [connected()], [])
+    with pytest.raises(DatabaseError):
+        await records.write(database, [ended(), replace(ringing(), call_id="x"), replace(ringing(), call_id="y")], [])
+    assert [call.phase for call in await records.load_open(database)] == [HubPhase.CONNECTED]
+    assert await rows(database, call_records) == []
+
+
+# ------------------------------------------------------------------------------------------------------- the file
+
+
+async def test_what_makes_commits_durable_is_asserted(database: Database) -> None:
+    async with database.transaction() as connection:
+        for pragma, expected in (("journal_mode", "wal"), ("synchronous", 2), ("foreign_keys", 1)):
+            assert (await connection.exec_driver_sql(f"PRAGMA {pragma}")).scalar() == expected
+
+
+async def test_the_file_is_for_its_owner_only(database: Database) -> None:
+    assert database.path.stat().st_mode & 0o077 == 0
+
+
+async def test_a_newer_schema_is_not_touched(tmp_path: Path) -> None:
+    database = Database(url(tmp_path))
+    await database.open()
+    async with database.transaction() as connection:
+        await connection.exec_driver_sql(f"PRAGMA user_version = {SCHEMA + 1}")
+    await database.close()
+    with pytest.raises(DatabaseError, match="newer"):
+        await database.open()
+
+
+async def test_a_file_that_is_no_database_is_named(tmp_path: Path) -> None:
+    (tmp_path / "hub.db").write_bytes(b"this is no database " * 1000)
+    with pytest.raises(DatabaseError, match=r"hub\.db: file is not a database"):
+        await Database(url(tmp_path)).open()
+
+
+def test_one_process_at_a_time(tmp_path: Path) -> None:
+    path = path_of(url(tmp_path))
+    with claimed(path), pytest.raises(DatabaseError, match="in use"), claimed(path):
+        pass
+    with claimed(path):
+        pass
+
+
+def test_only_sqlite_for_now() -> None:
+    with pytest.raises(DatabaseError, match="only SQLite"):
+        path_of("postgresql+asyncpg://hub:secret@db/hub")
