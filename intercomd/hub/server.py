@@ -11,8 +11,8 @@ from aiohttp import web
 
 from intercomd.config import Hub
 from intercomd.config.crosschecks import is_loopback
-from intercomd.core.legs import Limits
-from intercomd.core.protocol import MAX_MESSAGE_BYTES, IceServer
+from intercomd.core.legs import Endpoint, Limits
+from intercomd.core.protocol import MAX_MESSAGE_BYTES, IceServer, Notice
 from intercomd.errors import ErrorCode
 from intercomd.hub import assets, directory
 from intercomd.hub.assets import Page
@@ -159,8 +159,9 @@ class HubServer:
             task.cancel()
         await asyncio.wait(self._tasks, timeout=SHUTDOWN_LIMIT_S)
 
-    async def _deliver(self, *telling: object) -> None:
-        await self._signalling.deliver(*telling)  # type: ignore[arg-type]
+    async def _deliver(self, to: Endpoint, notice: Notice) -> None:
+        """The registry tells through the signalling, which is built on the registry."""
+        await self._signalling.deliver(to, notice)
 
     async def _read_directory(self) -> None:
         self._registry.directory = await directory.read(self._database)
