@@ -26,7 +26,7 @@ _TYPES: Final = {
     "webmanifest": "application/manifest+json",
 }
 _HASH_CHARS: Final = 16
-_REFERENCE: Final = re.compile(r'\b(href|src)="([\w.-]+\.(?:js|css|svg|webmanifest))"')
+_REFERENCES: Final = re.compile(r'\b(href=|src=|"src": )"([\w.-]+\.(?:js|css|svg|webmanifest))"')
 _SOURCE_MAP: Final = re.compile(r"^//# sourceMappingURL=.*$", re.MULTILINE)
 
 
@@ -61,22 +61,17 @@ def load(folder: Path = FOLDER) -> Page:
         # The map is not shipped, and a browser with open tools would ask for it.
         return publish(source.rpartition("/")[2], _SOURCE_MAP.sub("", read(folder / source)))
 
-    def referenced(reference: re.Match[str]) -> str:
-        return f'{reference[1]}="{publish(reference[2], text_of(reference[2]))}"'
+    def renamed(text: str) -> str:
+        """What this text refers to, by its hashed name."""
+        return _REFERENCES.sub(lambda found: f'{found[1]}"{publish(found[2], served(found[2]))}"', text)
 
-    def text_of(name: str) -> str:
+    def served(name: str) -> str:
         if name == ENTRY:
             return bundle(folder, name, vendored)
         text = read(folder / name)
-        if name.endswith(".webmanifest"):
-            return _REFERENCE_IN_JSON.sub(lambda found: f'"src": "{publish(found[1], read(folder / found[1]))}"', text)
-        return lean(text) if name.endswith(".css") else text
+        return lean(text) if name.endswith(".css") else renamed(text)
 
-    index = _REFERENCE.sub(referenced, read(folder / "index.html"))
-    return Page(_asset("index.html", index), files)
-
-
-_REFERENCE_IN_JSON: Final = re.compile(r'"src": "([\w.-]+)"')
+    return Page(_asset("index.html", renamed(read(folder / "index.html"))), files)
 
 
 def hashed(name: str, body: bytes) -> str:

@@ -1,2 +1,320 @@
-import { io } from "./vendor/socket.io.js";
-void io;
+// The page put together: what is heard goes through the call's rules, what they order is carried out, and all of it is
+// drawn. Nothing else decides about calls.
+
+import { handle, known, NO_CALL } from "./call.js";
+import { Link } from "./link.js";
+import { Media } from "./media.js";
+import { Meter } from "./quality.js";
+import { Sounds } from "./sounds.js";
+import { Settings } from "./settings.js";
+import { Home } from "./home.js";
+import { CallView } from "./callview.js";
+import { byId, setText, show, translate } from "./dom.js";
+import { chooseLanguage, otherLanguage, text } from "./texts.js";
+import { takeInvitation, whoAmI, signIn, signOut, directory, recentCalls } from "./session.js";
+import { claimInstance, randomId, recallBuried, keepBuried } from "./session.js";
+
+const METRICS_MS = 5000;
+const REFRESH_MS = 30000;
+const TOAST_MS = 6000;
+const FLASH_MS = 1000;
+const OUTGOING_SOUND = { calling: "ringback", ringing_out: "ringback", reconnecting: "reconnecting" };
+
+class Page {
+  constructor() {
+    this.state = { ...NO_CALL, buried: recallBuried() };
+    this.timers = {};
+    this.heard = [];
+    this.otherTabs = new BroadcastChannel("intercom.session");
+    this.meter = new Meter();
+    this.code = "";
+    this.model = {
+      screen: "loading", welcome: { invited: false, problem: null, busy: false }, stations: [], calls: null,
+      checks: { secure: window.isSecureContext, link: "connecting", microphone: "prompt", sound: false, visible: true },
+      muted: false, muffled: false, live: null, speakers: [], speaker: "", volume: 1,
+    };
+    this.sounds = new Sounds(() => this.draw());
+    this.media = new Media(byId("far"), this.mediaListener());
+    this.settings = new Settings(byId("far"), this.model);
+    this.home = new Home({
+      signIn: () => this.enter(), call: (id, name) => this.dial(id, name), soundOn: () => this.sounds.unlock(),
+      reload: () => window.location.reload(),
+    });
+    this.callView = new CallView(this.callActs(), () => this.media.level);
+    byId("language").onclick = () => { otherLanguage(); this.draw(); };
+    byId("sign-out").onclick = () => this.leave();
+  }
+
+  mediaListener() {
+    const hear = (type) => (epoch) => this.hear({ type, epoch, now: Date.now() });
+    return {
+      microphone: () => { this.settings.refresh().then(() => this.draw()); this.hear({ type: "microphone" }); },
+      noMicrophone: (reason) => this.hear({ type: "noMicrophone", reason }),
+      described: (epoch, sdp) => this.hear({ type: "described", epoch, sdp }),
+      candidate: (epoch, candidate) => this.hear({ type: "candidate", epoch, candidate }),
+      up: hear("up"), silent: hear("silent"), lost: hear("lost"),
+      measured: (reading) => { this.meter.take(reading); this.model.live = this.meter.live; this.draw(); },
+      muffled: (muffled) => { this.model.muffled = muffled; this.draw(); },
+    };
+  }
+
+  callActs() {
+    return {
+      answer: () => this.hear({ type: "answer" }),
+      hangUp: () => this.hear({ type: "hangup" }),
+      retry: () => this.hear({ type: "retry", id: randomId() }),
+      dismiss: () => this.hear({ type: "dismiss" }),
+      mute: () => this.mute(!this.model.muted),
+      volume: (value) => { this.settings.setVolume(value); this.draw(); },
+      speaker: (id) => this.settings.setSpeaker(id).then(() => this.draw()),
+      unmuffle: () => this.media.play(byId("far").srcObject),
+    };
+  }
+
+  // ------------------------------------------------------------------------------------------------- begin and end
+
+  async start() {
+    chooseLanguage();
+    this.watchBrowser();
+    this.draw();
+    const code = takeInvitation();
+    if (code) {
+      this.invite(code);
+      return;
+    }
+    try {
+      const resident = await whoAmI();
+      if (resident) await this.admit(resident);
+      else this.welcome({ invited: false });
+    } catch {
+      this.welcome({ invited: false, problem: "failed" });
+      setTimeout(() => this.start(), METRICS_MS);
+    }
+  }
+
+  invite(code) {
+    this.code = code;
+    this.welcome({ invited: true });
+  }
+
+  welcome({ invited, problem = null }) {
+    this.model.screen = "welcome";
+    this.model.welcome = { invited, problem, busy: false };
+    this.draw();
+  }
+
+  async enter() {
+    this.sounds.unlock();
+    this.model.welcome.busy = true;
+    this.draw();
+    try {
+      const resident = await signIn(this.code);
+      this.link?.close();
+      this.tellOtherTabs();
+      await this.admit(resident);
+    } catch (error) {
+      const again = error.status === 0 || error.status >= 429;
+      this.welcome({ invited: again, problem: again ? "failed" : "used" });
+    }
+  }
+
+  async admit(resident) {
+    this.resident = resident.name;
+    this.model.screen = "home";
+    this.draw();
+    this.instance ??= await claimInstance();
+    this.link = new Link(this.instance, this.linkListener());
+    this.link.open();
+    this.refresh();
+    performance.mark("intercom:ready");
+  }
+
+  async leave() {
+    this.hear({ type: "hangup" });
+    await signOut().catch(() => {});
+    this.tellOtherTabs();
+    this.out("left");
+  }
+
+  // Signed out: here, in another tab, or by whoever looks after the intercom.
+  out(problem) {
+    this.link?.close();
+    if (this.state.call) this.hear({ type: "hangup" });
+    this.hear({ type: "dismiss" });
+    this.state = { ...NO_CALL, buried: this.state.buried };
+    Object.assign(this.model, { stations: [], calls: null });
+    this.resident = "";
+    this.welcome({ invited: false, problem });
+  }
+
+  tellOtherTabs() {
+    this.otherTabs.postMessage("changed");
+  }
+
+  watchBrowser() {
+    if (this.watching) return;
+    this.watching = true;
+    this.otherTabs.onmessage = () => window.location.reload();
+    window.addEventListener("hashchange", () => { const code = takeInvitation(); if (code) this.invite(code); });
+    document.addEventListener("visibilitychange", () => { this.refresh(); this.draw(); });
+    navigator.mediaDevices?.addEventListener("devicechange", () => this.devicesChanged());
+    navigator.permissions?.query({ name: "microphone" }).then((permission) => {
+      const look = () => { this.model.checks.microphone = permission.state; this.draw(); };
+      permission.onchange = look;
+      look();
+    }).catch(() => {});
+    setInterval(() => this.refresh(), REFRESH_MS);
+    setInterval(() => this.draw(), FLASH_MS);
+    setInterval(() => this.report(), METRICS_MS);
+  }
+
+  async devicesChanged() {
+    if (this.state.call?.deaf) this.media.openMicrophone();
+    await this.settings.refresh();
+    this.draw();
+  }
+
+  // --------------------------------------------------------------------------------------------------- what happens
+
+  linkListener() {
+    return {
+      known: () => known(this.state),
+      resynced: (reply) => this.resynced(reply),
+      lost: () => this.hear({ type: "unlinked" }),
+      refused: (code) => this.refused(code),
+      notice: (name, data) => this.hear({ type: "notice", name, data }),
+      changed: () => this.draw(),
+    };
+  }
+
+  resynced(reply) {
+    this.media.servers = reply.iceServers ?? [];
+    const clock = (reply.serverTime ?? Date.now() / 1000) - Date.now() / 1000;
+    this.hear({ type: "linked", me: this.resident, calls: reply.calls ?? [], clock });
+    if (this.wasLinked) this.refresh();
+    this.wasLinked = true;
+  }
+
+  async refused(code) {
+    if (code === "protocol_unsupported") this.model.checks.old = true;
+    if (code === "unauthorised") this.out("ended");
+    this.draw();
+  }
+
+  dial(peer, name) {
+    this.hear({ type: "dial", peer, name, id: randomId() });
+  }
+
+  mute(muted) {
+    this.model.muted = muted;
+    this.media.mute(muted);
+    this.draw();
+  }
+
+  // One event after the other, also where carrying out one raises the next.
+  hear(event) {
+    this.heard.push(event);
+    if (this.heard.length > 1) return;
+    for (; this.heard.length; this.heard.shift()) this.handle(this.heard[0]);
+    this.draw();
+  }
+
+  handle(event) {
+    const { call } = this.state;
+    const [state, effects] = handle(this.state, event);
+    this.state = state;
+    for (const effect of effects) this.carryOut(effect, call);
+    if (state.call?.id === call?.id) return;
+    // Another call than before, or none: its figures begin anew.
+    this.meter = new Meter();
+    Object.assign(this.model, { live: null, muted: false, muffled: false });
+  }
+
+  carryOut(effect, call) {
+    const { media, sounds } = this;
+    switch (effect.do) {
+      case "send": this.send(effect.name, effect.data); break;
+      case "microphone": if (effect.open) media.openMicrophone(); else media.closeMicrophone(); break;
+      case "media": media.start(effect.epoch, effect.offerer); break;
+      case "remote": media.remote(effect.epoch, effect.sdp); break;
+      case "candidate": media.addCandidate(effect.epoch, effect.candidate); break;
+      case "stop": this.report(call); media.stop(); break;
+      case "jingle": sounds.once(effect.name); break;
+      case "remember": keepBuried(this.state.buried); break;
+      case "tell": this.toast(text(effect.text, { name: effect.name })); break;
+      case "refresh": this.refresh(); break;
+      case "cancel": for (const kind of effect.kinds) clearTimeout(this.timers[kind]); break;
+      case "timer": this.setTimer(effect); break;
+      default: throw new Error(`nobody carries out ${effect.do}`);
+    }
+  }
+
+  setTimer({ kind, seconds, call, epoch }) {
+    clearTimeout(this.timers[kind]);
+    this.timers[kind] = setTimeout(() => this.hear({ type: "timer", kind, call, epoch }), seconds * 1000);
+  }
+
+  async send(name, data) {
+    try {
+      const reply = await this.link.request(name, data);
+      this.hear({ type: "replied", name, data, reply });
+    } catch {
+      this.hear({ type: "unanswered", name, data });
+    }
+  }
+
+  // The call's figures, for its record; the hub takes the last ones when it is over, too.
+  report(call = this.state.call) {
+    const metrics = call?.wasUp && this.meter.metrics((Date.now() - call.answeredAt) / 1000);
+    if (metrics && this.state.registered) {
+      this.link.request("call_metrics", { callId: call.id, metrics }).catch(() => {});
+    }
+  }
+
+  async refresh() {
+    if (this.model.screen !== "home" || document.visibilityState === "hidden") return;
+    const [stations, calls] = await Promise.allSettled([directory(), recentCalls()]);
+    if (stations.status === "fulfilled") this.model.stations = stations.value;
+    if (calls.status === "fulfilled") this.model.calls = calls.value;
+    else this.model.calls ??= "failed";
+    this.draw();
+  }
+
+  // ------------------------------------------------------------------------------------------------------- to be seen
+
+  draw() {
+    const { model } = this;
+    const { call } = this.state;
+    model.state = this.state;
+    Object.assign(model.checks, {
+      link: this.link?.state ?? "connecting", sound: this.sounds.audible, visible: document.visibilityState === "visible",
+    });
+    translate();
+    setText(byId("who"), this.resident ?? "");
+    show(byId("who"), Boolean(this.resident));
+    show(byId("sign-out"), model.screen === "home");
+    this.home.render(model);
+    this.callView.render(model);
+    this.sounds.last(call?.phase === "ringing_in" ? "ringing" : OUTGOING_SOUND[call?.phase] ?? null);
+    this.announce(call);
+  }
+
+  announce(call) {
+    const ringing = call?.phase === "ringing_in";
+    const words = ringing ? text("announce.ringing", { name: call.name }) : "";
+    setText(byId("announce"), words);
+    const flash = ringing && Math.floor(Date.now() / FLASH_MS) % 2 === 0;
+    const quiet = call && !ringing ? call.name : text("app.name");
+    const title = flash ? words : quiet;
+    if (document.title !== title) document.title = title;
+  }
+
+  toast(words) {
+    setText(byId("toast-text"), words);
+    show(byId("toast"), true);
+    clearTimeout(this.timers.toast);
+    this.timers.toast = setTimeout(() => show(byId("toast"), false), TOAST_MS);
+  }
+}
+
+new Page().start();

@@ -1,0 +1,140 @@
+// What is seen without a call: the welcome, whether this device rings, whom one may call, the calls of late.
+
+import { text, clockTime, dayAndTime, language } from "./texts.js";
+import { byId, setText, show, setData, setLabel, setIcon, create, createIcon, keepRows } from "./dom.js";
+
+const OUTWARD = {
+  busy: "busy", user_offline: "offline", cancelled: "cancelled", rejected: "rejected", timeout: "unanswered",
+};
+
+// `acts` are the page's: signIn, call(id, name), soundOn, reload.
+export class Home {
+  constructor(acts) {
+    this.acts = acts;
+    byId("sign-in").onclick = () => acts.signIn();
+    byId("ready-act").onclick = () => this.action?.();
+  }
+
+  render(model) {
+    show(byId("loading"), model.screen === "loading");
+    show(byId("welcome"), model.screen === "welcome");
+    show(byId("home"), model.screen === "home");
+    if (model.screen === "welcome") this.welcome(model.welcome);
+    if (model.screen !== "home") return;
+    this.ready(model.checks);
+    this.stations(model.stations);
+    this.calls(model.calls, model.stations);
+  }
+
+  welcome({ invited, problem, busy }) {
+    setText(byId("welcome-text"), text(`welcome.${problem ?? (invited ? "invited" : "out")}`));
+    show(byId("sign-in"), invited);
+    byId("sign-in").disabled = busy;
+    show(byId("welcome-small"), invited);
+  }
+
+  ready(checks) {
+    const { state, action } = readiness(checks);
+    setData(byId("ready"), "state", state);
+    setText(byId("ready-title"), text(`ready.${state}`));
+    setText(byId("ready-why"), text(`ready.${state}Why`));
+    this.action = this.acts[action];
+    show(byId("ready-act"), Boolean(action));
+    if (action) setText(byId("ready-act"), text(action === "soundOn" ? "ready.sound" : "ready.reload"));
+    keepRows(byId("checks"), checked(checks), ([key]) => key.split(".")[1], newCheck, fillCheck);
+  }
+
+  stations(stations) {
+    show(byId("stations"), stations.length > 0);
+    show(byId("stations-none"), stations.length === 0);
+    keepRows(byId("stations"), stations, ({ id }) => id, (entry) => this.newStation(entry), fillStation);
+  }
+
+  newStation({ id, name, role }) {
+    const mark = create("span", "mark", createIcon(role === "group" ? "group" : "door"));
+    const words = create("span", "words", create("span", "name"), create("span", "sub"));
+    const button = create("button", "row", mark, words, create("span", "go round", createIcon("phone")));
+    button.type = "button";
+    button.onclick = () => this.acts.call(id, name);
+    return create("li", "", button);
+  }
+
+  calls(calls, stations) {
+    const none = calls === "failed" ? "calls.failed" : "calls.none";
+    const list = Array.isArray(calls) ? calls : [];
+    setText(byId("calls-none"), text(none));
+    show(byId("calls-none"), calls !== null && list.length === 0);
+    show(byId("calls"), list.length > 0);
+    const callable = new Set(stations.map(({ id }) => id));
+    const fill = (row, call) => fillCall(row, call, callable.has(call.peer));
+    keepRows(byId("calls"), list, ({ callId }) => callId, (call) => this.newCallRow(call), fill);
+  }
+
+  newCallRow({ peer }) {
+    const mark = create("span", "mark", createIcon("in"));
+    const words = create("span", "words", create("span", "name"), create("span", "sub"));
+    const back = create("button", "again round", createIcon("phone"));
+    back.type = "button";
+    back.onclick = () => this.acts.call(peer, peer);
+    return create("li", "", create("div", "row", mark, words, back));
+  }
+}
+
+// In the order of what a person must know first.
+function readiness({ secure, link, microphone, sound, old }) {
+  if (old) return { state: "old", action: "reload" };
+  if (!secure) return { state: "insecure" };
+  if (link === "connecting" || link === "up") return { state: "connecting" };
+  if (link !== "registered") return { state: "offline" };
+  if (microphone === "denied") return { state: "denied" };
+  if (!sound) return { state: "silent", action: "soundOn" };
+  return { state: "yes" };
+}
+
+function checked({ secure, link, microphone, sound, visible }) {
+  const yes = (good) => (good ? "yes" : "no");
+  return [
+    [`check.link.${yes(link === "registered")}`, link === "registered"],
+    [`check.secure.${yes(secure)}`, secure],
+    [`check.microphone.${microphone}`, microphone !== "denied"],
+    [`check.sound.${yes(sound)}`, sound],
+    [`check.page.${yes(visible)}`, visible],
+    ["check.closed", false],
+  ];
+}
+
+const newCheck = () => create("li", "", createIcon("yes"), create("span"));
+
+function fillCheck(row, [key, good]) {
+  setData(row, "good", String(good));
+  setIcon(row.querySelector("use"), good ? "yes" : "no");
+  setText(row.lastChild, text(key));
+}
+
+function fillStation(row, { name, role, online }) {
+  setData(row, "online", String(online));
+  setText(row.querySelector(".name"), name);
+  const state = text(online ? "stations.online" : "stations.offline");
+  setText(row.querySelector(".sub"), role === "group" ? `${text("stations.group")} · ${state}` : state);
+  setLabel(row.firstChild, `${text("stations.call", { name })} · ${state}`);
+}
+
+function fillCall(row, call, callable) {
+  const missed = call.direction === "in" && call.outcome === "missed";
+  setData(row, "missed", String(missed));
+  setIcon(row.querySelector("use"), missed ? "missed" : call.direction);
+  setText(row.querySelector(".name"), call.peer);
+  setText(row.querySelector(".sub"), `${outcomeText(call)} · ${dayAndTime(call.startedAt)}`);
+  const back = row.querySelector("button");
+  show(back, callable);
+  setLabel(back, text("calls.back", { name: call.peer }));
+  row.lang = language();
+}
+
+function outcomeText({ direction, outcome, reason, duration }) {
+  const way = text(`calls.${direction}`);
+  if (outcome === "completed") return `${way}, ${text("calls.completed", { duration: clockTime(duration) })}`;
+  if (outcome === "answered_elsewhere") return text("calls.answered_elsewhere");
+  if (direction === "in") return text(outcome === "rejected" ? "calls.rejected" : "calls.missed");
+  return text(`calls.${OUTWARD[reason] ?? "unanswered"}`);
+}

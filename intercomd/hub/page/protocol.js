@@ -1,0 +1,23 @@
+// What pages and hub say to each other: PROTOCOL version 1, as intercomd/core/protocol.py has it. A test compares both.
+
+export const PROTOCOL = 1;
+
+export const REQUESTS = [
+  "resync", "heartbeat", "initiate_call", "accept_call", "reject_call", "cancel_call", "end_call",
+  "webrtc_offer", "webrtc_answer", "webrtc_ice_candidate", "webrtc_restart", "call_metrics",
+];
+
+export const NOTICES = [
+  "incoming_call", "call_initiated", "call_accepted", "call_rejected", "call_cancelled", "call_ended", "call_failed",
+  "webrtc_offer", "webrtc_answer", "webrtc_ice_candidate", "webrtc_restart", "call_state",
+];
+
+// Why a request was not carried out, as an end of the call.
+export const REFUSALS = {
+  busy: "busy",
+  not_allowed: "not_allowed",
+  not_found: "not_allowed",
+  not_participant: "not_allowed",
+  not_this_device: "answered_elsewhere",
+  wrong_phase: "answered_elsewhere",
+};
