@@ -4,13 +4,13 @@ A call's state, its open legs and, at its end, its record change in one transact
 call id and is written by the hub alone; what stations upload adds to their own legs. Statements take lists
 (executemany): several VALUES in one statement are ten times slower."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 import sqlalchemy as sa
-from sqlalchemy.dialects.sqlite import insert
+from sqlalchemy.dialects.sqlite import Insert, insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from intercomd.core.legs import Endpoint, HubCall, is_participant
@@ -21,6 +21,9 @@ from intercomd.ids import CallId, IdentityId
 
 KEEP_CALLS_S = 90 * 86_400.0
 """Final states are kept this long for clients that ask late; records for ever."""
+
+Change = tuple[HubCall | None, HubCall]
+"""What the database knows of a call (None: nothing), and its new state."""
 
 _decode = msgspec.json.Decoder(HubCall).decode
 
@@ -58,20 +61,19 @@ async def forget_old(database: Database, now_s: float) -> None:
         await connection.execute(sa.delete(calls).where(old))
 
 
-async def write(database: Database, states: Sequence[HubCall], figures: Sequence[Figures]) -> None:
-    """Commit these states (each call once, its latest), the records of those that have ended, and figures of
-    ended calls. Raises `DatabaseError`; then nothing of it is written."""
+async def write(database: Database, changes: Sequence[Change], figures: Sequence[Figures] = ()) -> None:
+    """Commit the new state of each of these calls (each call once), the records of those that have ended, and figures
+    of ended calls. Raises `DatabaseError`; then nothing of it is written."""
     async with database.transaction() as connection:
-        if states:
-            await _write_states(connection, states)
-        ended = [_record_row(call) for call in states if call.phase is HubPhase.ENDED]
+        if changes:
+            await _write_states(connection, changes)
+        ended = [call for _, call in changes if call.phase is HubPhase.ENDED]
         if ended:
-            await connection.execute(insert(call_records).on_conflict_do_nothing(), ended)
-            parties = [row for call in states if call.phase is HubPhase.ENDED for row in _party_rows(call)]
-            await connection.execute(insert(call_parties).on_conflict_do_nothing(), parties)
+            await connection.execute(_INSERT_RECORD, [_record_row(call) for call in ended])
+            await connection.execute(_INSERT_PARTY, [row for call in ended for row in _party_rows(call)])
         if figures:
             rows = [_leg_row(item.call_id, item.by.identity, item.role, item.metrics) for item in figures]
-            await _write_legs(connection, rows)
+            await connection.execute(_UPSERT_FIGURES, rows)
 
 
 async def upload(database: Database, uploader: IdentityId, records: Sequence[CallRecord]) -> None:
@@ -89,9 +91,9 @@ async def upload(database: Database, uploader: IdentityId, records: Sequence[Cal
             reports.append(_report_row(uploader, record))
     async with database.transaction() as connection:
         if legs:
-            await _write_legs(connection, legs)
+            await connection.execute(_UPSERT_FIGURES, legs)
         if reports:
-            await connection.execute(insert(call_records).on_conflict_do_nothing(), reports)
+            await connection.execute(_INSERT_RECORD, reports)
 
 
 async def of_resident(database: Database, who: IdentityId, before: float, limit: int) -> Sequence[sa.Row[Any]]:
@@ -104,7 +106,7 @@ async def of_resident(database: Database, who: IdentityId, before: float, limit:
         return (await connection.execute(query)).all()
 
 
-async def _write_states(connection: AsyncConnection, states: Sequence[HubCall]) -> None:
+async def _write_states(connection: AsyncConnection, changes: Sequence[Change]) -> None:
     rows = [
         {
             "call_id": call.call_id,
@@ -112,31 +114,41 @@ async def _write_states(connection: AsyncConnection, states: Sequence[HubCall]) 
             "state": msgspec.json.encode(call),
             "created_at": call.created_at,
         }
-        for call in states
+        for _, call in changes
     ]
+    await connection.execute(_UPSERT_CALL, rows)
+    freed = [row for before, call in changes if before is not None for row in _leg_keys(before, call)]
+    taken = [row for before, call in changes for row in _leg_keys(call, before)]
+    # First all that is freed: a device may have left one call for the next in one batch.
+    if freed:
+        await connection.execute(_FREE_LEG, [{f"its_{name}": value for name, value in row.items()} for row in freed])
+    if taken:
+        await connection.execute(_TAKE_LEG, taken)
+
+
+def _leg_keys(call: HubCall, other: HubCall | None) -> list[dict[str, str]]:
+    """The open legs of `call` that `other` has not."""
+    common = {leg.endpoint for leg in other.open_legs} if other is not None else set()
+    return [
+        {"identity": leg.party.identity, "instance": leg.party.instance, "call_id": call.call_id}
+        for leg in call.open_legs
+        if leg.endpoint not in common
+    ]
+
+
+# Built once: building a statement takes as long as carrying it out.
+
+
+def _upsert_call() -> Insert:
     upsert = insert(calls)
-    upsert = upsert.on_conflict_do_update(
+    return upsert.on_conflict_do_update(
         index_elements=[calls.c.call_id],
         set_={"phase": upsert.excluded.phase, "state": upsert.excluded.state},
         where=calls.c.phase != HubPhase.ENDED.value,
     )
-    await connection.execute(upsert, rows)
-    # First all that is released, then all that is taken: a device may have left one call for the next
-    # in one batch.
-    await connection.execute(
-        sa.delete(open_legs).where(open_legs.c.call_id == sa.bindparam("id_of_call")),
-        [{"id_of_call": call.call_id} for call in states],
-    )
-    taken = [
-        {"identity": leg.party.identity, "instance": leg.party.instance, "call_id": call.call_id}
-        for call in states
-        for leg in call.open_legs
-    ]
-    if taken:
-        await connection.execute(insert(open_legs), taken)
 
 
-async def _write_legs(connection: AsyncConnection, rows: Sequence[Mapping[str, Any]]) -> None:
+def _upsert_figures() -> Insert:
     """What is given replaces what was there; what is not given leaves it alone."""
     upsert = insert(call_legs)
     updated = {
@@ -144,8 +156,19 @@ async def _write_legs(connection: AsyncConnection, rows: Sequence[Mapping[str, A
         for column in call_legs.c
         if not column.primary_key and column.name != "role"
     }
-    keys = [call_legs.c.call_id, call_legs.c.identity]
-    await connection.execute(upsert.on_conflict_do_update(index_elements=keys, set_=updated), list(rows))
+    return upsert.on_conflict_do_update(index_elements=[call_legs.c.call_id, call_legs.c.identity], set_=updated)
+
+
+_UPSERT_CALL = _upsert_call()
+_UPSERT_FIGURES = _upsert_figures()
+_INSERT_RECORD = insert(call_records).on_conflict_do_nothing()
+_INSERT_PARTY = insert(call_parties).on_conflict_do_nothing()
+_TAKE_LEG = insert(open_legs)
+_FREE_LEG = sa.delete(open_legs).where(
+    (open_legs.c.identity == sa.bindparam("its_identity"))
+    & (open_legs.c.instance == sa.bindparam("its_instance"))
+    & (open_legs.c.call_id == sa.bindparam("its_call_id"))
+)
 
 
 def _record_row(call: HubCall) -> dict[str, Any]:

@@ -95,14 +95,14 @@ class Registry:
         """Take up the calls of the hub that ran before. Raises `DatabaseError`."""
         now_s = self._clock.now_s()
         await records.forget_old(self._database, now_s)
-        restored: list[HubCall] = []
+        restored: list[records.Change] = []
         for call in await records.load_open(self._database):
             after, _ = handle(call, Restored(now_s))
             if after is not None:
                 self._ledger.replace(None, after)
                 self._arm(None, after)
-                restored.append(after)
-        await records.write(self._database, restored, ())
+                restored.append((call, after))
+        await records.write(self._database, restored)
 
     async def initiate(self, caller: Party, request: InitiateCall) -> Reply:
         call_id, recipient = CallId(request.call_id), IdentityId(request.recipient_id)
@@ -212,7 +212,7 @@ class Registry:
         return reply
 
     async def _commit(self, batch: Sequence[_Decision]) -> None:
-        states: dict[CallId, HubCall] = {}
+        changes: dict[CallId, records.Change] = {}
         figures: dict[tuple[CallId, Endpoint], Figures] = {}
         for decision in batch:
             after = decision.after
@@ -220,15 +220,16 @@ class Registry:
                 continue
             for effect in decision.effects:
                 if isinstance(effect, Persist):
-                    states[after.call_id] = after
+                    first, _ = changes.get(after.call_id, (decision.before, after))
+                    changes[after.call_id] = (first, after)
                 elif isinstance(effect, Measured):
                     latest = Figures(after.call_id, effect.by, effect.role, effect.metrics)
                     kept = figures if after.phase is HubPhase.ENDED else self._figures
                     kept[after.call_id, effect.by] = latest
-        ended = {call_id for call_id, call in states.items() if call.phase is HubPhase.ENDED}
+        ended = {call_id for call_id, (_, call) in changes.items() if call.phase is HubPhase.ENDED}
         due = {key: item for key, item in self._figures.items() if key[0] in ended} if ended else {}
-        if states or figures:
-            await records.write(self._database, tuple(states.values()), tuple({**due, **figures}.values()))
+        if changes or figures:
+            await records.write(self._database, tuple(changes.values()), tuple({**due, **figures}.values()))
         for key in due:
             del self._figures[key]
 

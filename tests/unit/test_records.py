@@ -40,7 +40,7 @@ def claim(call_id: str = CALL, **changed: Any) -> CallRecord:
 
 async def test_states_are_read_as_they_were_written(database: Database) -> None:
     call, other = connected(), replace(ringing(), call_id="d", caller=replace(ringing().caller, party=DESK), callees=())
-    await records.write(database, [call, other], [])
+    await records.write(database, [(None, call), (None, other)])
     assert set(await records.load_open(database)) == {call, other}
     assert await records.load(database, [CALL]) == {CALL: call}
 
@@ -48,9 +48,9 @@ async def test_states_are_read_as_they_were_written(database: Database) -> None:
 async def test_an_ended_call_is_over_for_good(database: Database) -> None:
     """Whatever is written later: the final state stands, and its record is there once."""
     call = ended()
-    await records.write(database, [call], [])
-    await records.write(database, [replace(call, end_reason=EndReason.PEER_LOST, ended_at=99.0)], [])
-    await records.write(database, [connected()], [])
+    await records.write(database, [(None, call)])
+    await records.write(database, [(call, replace(call, end_reason=EndReason.PEER_LOST, ended_at=99.0))])
+    await records.write(database, [(None, connected())])
     assert await records.load(database, [CALL]) == {CALL: call}
     assert await records.load_open(database) == ()
     (record,) = await rows(database, call_records)
@@ -58,15 +58,15 @@ async def test_an_ended_call_is_over_for_good(database: Database) -> None:
 
 
 async def test_the_database_itself_knows_what_busy_is(database: Database) -> None:
-    await records.write(database, [ringing()], [])
+    await records.write(database, [(None, ringing())])
     with pytest.raises(DatabaseError, match="UNIQUE"):
-        await records.write(database, [replace(connected(), call_id="other")], [])
+        await records.write(database, [(None, replace(connected(), call_id="other"))])
     assert set(await records.load_open(database)) == {ringing()}
 
 
 async def test_legs_are_released_and_taken_in_one_transaction(database: Database) -> None:
-    await records.write(database, [connected()], [])
-    await records.write(database, [replace(connected(), call_id="next"), ended()], [])
+    await records.write(database, [(None, connected())])
+    await records.write(database, [(None, replace(connected(), call_id="next")), (connected(), ended())])
     assert {row["call_id"] for row in await rows(database, open_legs)} == {"next"}
 
 
@@ -85,13 +85,13 @@ async def test_legs_are_released_and_taken_in_one_transaction(database: Database
     ids=["completed", "missed", "rejected", "failed"],
 )
 async def test_the_outward_word(database: Database, call: HubCall, outcome: str, callee: str | None) -> None:
-    await records.write(database, [call], [])
+    await records.write(database, [(None, call)])
     (record,) = await rows(database, call_records)
     assert (record["outcome"], record["callee_id"], record["reported_by"]) == (outcome, callee, "")
 
 
 async def test_figures_are_completed_and_not_wiped(database: Database) -> None:
-    await records.write(database, [ended()], [Figures(CALL, FLAT.endpoint, "callee", Metrics(jitter=0.5))])
+    await records.write(database, [(None, ended())], [Figures(CALL, FLAT.endpoint, "callee", Metrics(jitter=0.5))])
     await records.write(database, [], [Figures(CALL, FLAT.endpoint, "callee", Metrics(audio_packets_lost=3))])
     await records.upload(database, FLAT.identity, [claim(metrics=Metrics(call_duration=7.0, jitter=0.25))])
     (leg,) = await rows(database, call_legs)
@@ -100,7 +100,7 @@ async def test_figures_are_completed_and_not_wiped(database: Database) -> None:
 
 
 async def test_uploading_twice_changes_nothing(database: Database) -> None:
-    await records.write(database, [ended()], [])
+    await records.write(database, [(None, ended())])
     batch = [claim(), claim("unseen", answered_at=4.0), claim("missed", role="caller", end_reason=EndReason.REJECTED)]
     await records.upload(database, FLAT.identity, batch)
     once = (await rows(database, call_records), await rows(database, call_legs))
@@ -120,7 +120,7 @@ async def test_one_batch_may_name_a_call_twice(database: Database) -> None:
 
 async def test_final_states_are_forgotten_after_their_time_and_records_never(database: Database) -> None:
     open_call = replace(connected(), call_id="open")
-    await records.write(database, [ended(), replace(open_call, created_at=0.0)], [])
+    await records.write(database, [(None, ended()), (None, replace(open_call, created_at=0.0))])
     await records.forget_old(database, KEEP_CALLS_S)
     assert set(await records.load(database, [CALL])) == {CALL}
     await records.forget_old(database, KEEP_CALLS_S + 1.0)
@@ -130,9 +130,10 @@ async def test_final_states_are_forgotten_after_their_time_and_records_never(dat
 
 
 async def test_a_failed_write_leaves_nothing_behind(database: Database) -> None:
-    await records.write(database, [connected()], [])
+    await records.write(database, [(None, connected())])
+    clash = [(None, replace(ringing(), call_id=name)) for name in ("x", "y")]
     with pytest.raises(DatabaseError):
-        await records.write(database, [ended(), replace(ringing(), call_id="x"), replace(ringing(), call_id="y")], [])
+        await records.write(database, [(connected(), ended()), *clash])
     assert [call.phase for call in await records.load_open(database)] == [HubPhase.CONNECTED]
     assert await rows(database, call_records) == []
 
