@@ -120,10 +120,10 @@ class ErrorCode(Enum):
         _I, Remedy.DEGRADE, "The sound card ran empty or over.", "If it is frequent, look for a busy processor.")
     GPIO_MISSING = Condition(
         _E, Remedy.DEGRADE, "The GPIO chip or the pin library is missing: buttons and LEDs do not work.",
-        "Check [panel] pin_factory, and that the station's user is in the group `gpio`.", ErrorKind.NOT_FOUND)
+        "Check [panel] pin_factory, and that the station's user is in the group `gpio`.")
     GPIO_BUSY = Condition(
         _E, Remedy.DEGRADE, "A GPIO line is held by another program: this button or LED does not work.",
-        "`gpioinfo` names the holder; end it or choose another line in [panel].", ErrorKind.NOT_ALLOWED)
+        "`gpioinfo` names the holder; end it or choose another line in [panel].")
     HUB_UNREACHABLE = Condition(
         _W, Remedy.RETRY, "The hub cannot be reached; the station goes on trying.",
         "Check [station] hub_url, the network, and that the hub runs. REASON says how it failed.", ErrorKind.NETWORK)

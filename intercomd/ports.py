@@ -152,7 +152,7 @@ class Store(Protocol):
 # ------------------------------------------------------------------------------------------------ signalling
 
 
-class Unreachable(Exception):  # noqa: N818  (it names a state, and callers say `except Unreachable`)
+class Unreachable(Exception):
     """No acknowledgement in time, or no link: the request may or may not have arrived."""
 
 

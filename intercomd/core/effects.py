@@ -144,6 +144,6 @@ class FlushOutbox:
 
 
 Effect = (
-    Persist | Send | StartMedia | StopMedia | ApplyRemote | AddCandidate | OpenMicrophone | CloseMicrophone | SetRoute | Play
-    | StartTimer | CancelTimer | Report | FlushOutbox
+    Persist | Send | StartMedia | StopMedia | ApplyRemote | AddCandidate | OpenMicrophone | CloseMicrophone | SetRoute
+    | Play | StartTimer | CancelTimer | Report | FlushOutbox
 )  # fmt: skip

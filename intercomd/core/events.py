@@ -153,6 +153,7 @@ class TimerFired:
 
 
 Event = (
-    Booted | CallPressed | DialRequested | AnswerRequested | HangupPressed | SpeakerPressed | LinkUp | LinkDown | Received
-    | Replied | Unanswered | CardChanged | Described | MediaUp | MediaSilent | MediaLost | CandidateGathered | TimerFired
+    Booted | CallPressed | DialRequested | AnswerRequested | HangupPressed | SpeakerPressed | LinkUp | LinkDown
+    | Received | Replied | Unanswered | CardChanged | Described | MediaUp | MediaSilent | MediaLost
+    | CandidateGathered | TimerFired
 )  # fmt: skip

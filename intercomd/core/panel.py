@@ -1,5 +1,5 @@
-"""What the panel shows: a pure view of the station's state. LEDs and lasting tones follow from it and from nothing else,
-so that they are right after any event, also after a reboot.
+"""What the panel shows: a pure view of the station's state. LEDs and lasting tones follow from it and from nothing
+else, so that they are right after any event, also after a reboot.
 
 LEDs: `ready` (registered and the card open), `ringing`, `talking`, `error`, `microphone` (the capture device itself).
 """

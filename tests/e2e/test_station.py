@@ -1,5 +1,5 @@
-"""Real stations and a real hub on one machine: a call from press to hang-up, and every fault of the station with its LED,
-its phase and its one named line in the journal."""
+"""Real stations and a real hub on one machine: a call from press to hang-up, and every fault of the station with its
+LED, its phase and its one named line in the journal."""
 
 import asyncio
 import os

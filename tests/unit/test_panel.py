@@ -86,7 +86,7 @@ def test_lasting_faults_light_the_error_lamp() -> None:
     away = replace(IDLE, registered=False)
     assert lights(away, Surroundings(hub_failing=True))["error"] is Light.FLASH_3
     assert lights(away)["error"] is Light.OFF
-    assert lights(IDLE, Surroundings(pins_code=ErrorCode.GPIO_BUSY))["error"] is Light.FLASH_1
+    assert lights(IDLE, Surroundings(pins_code=ErrorCode.GPIO_BUSY))["error"] is Light.FLASH_5
 
 
 def test_idle_is_quiet() -> None:
