@@ -32,6 +32,8 @@ COMMAND_LIMIT_S = 30.0
 START_LIMIT_S = 40.0
 """Three stations that start at once on one slow core; on two fast ones it takes about 2 s."""
 LOOK_S = 0.05
+MAX_ROOT_CHARS = 88
+"""unix(7): a socket's path has 107 characters at most; ours add up to 19."""
 PAUSE_S = 1.0
 NOT_FOR_CHILDREN = ("INTERCOMD_CONTROL", "NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "CREDENTIALS_DIRECTORY")
 """They would make all stations share one socket, or talk to the service manager in our place."""
@@ -89,6 +91,8 @@ class House:
         root = Path(tempfile.mkdtemp(prefix="intercomd-demo-"))
         if not self._keep:
             self._stack.callback(shutil.rmtree, root, ignore_errors=True)
+        if len(str(root)) > MAX_ROOT_CHARS:
+            raise HouseError(f"{root} is too long a path for sockets: choose another one, as TMPDIR=/tmp")
         self.household = plan(root, _free_port())
         lay_out(self.household, self._ring_timeout_s)
         names = [station.name for station in self.stations]

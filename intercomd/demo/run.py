@@ -33,7 +33,7 @@ def main(argv: Sequence[str]) -> int:
     options = _parse(argv)
     try:
         return asyncio.run(_scripted(options.json, options.keep) if options.scripted else _interactive(options))
-    except (HouseError, SoundError) as error:
+    except (HouseError, SoundError, OSError) as error:
         print(f"intercomd demo: {error}", file=sys.stderr)
         return FAILED
 

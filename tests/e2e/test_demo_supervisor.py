@@ -5,8 +5,10 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
 
 import psutil
 import pytest
@@ -97,23 +99,37 @@ async def test_closing_ends_also_one_that_ignores_sigterm() -> None:
     assert supervisor.view("stubborn").state is ProcessState.STOPPED
 
 
+@pytest.fixture
+def temporary() -> Iterator[Path]:
+    """Shorter than pytest's own: sockets go in there."""
+    with tempfile.TemporaryDirectory(prefix="demo-", dir="/tmp", ignore_cleanup_errors=True) as path:
+        yield Path(path)
+
+
 @pytest.mark.platform("pulseaudio", "alsa-pulse")
 @pytest.mark.timeout(120)
-def test_nothing_outlives_a_demo_that_is_killed() -> None:
-    """kill −9 of the whole demo: stations, hub and sound server must not play on."""
-    environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
+@pytest.mark.parametrize("order", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_nothing_outlives_a_demo_however_it_ends(order: signal.Signals, temporary: Path) -> None:
+    """Ctrl-C puts everything in order; after kill −9 stations, hub and sound server must not play on."""
+    environment = {**os.environ, "PYTHONUNBUFFERED": "1", "TMPDIR": str(temporary)}
+    command = [sys.executable, "-m", "intercomd", "demo"]
     demo = subprocess.Popen(
-        [sys.executable, "-m", "intercomd", "demo"], stdout=subprocess.PIPE, text=True, env=environment
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment, start_new_session=True
     )
     assert demo.stdout is not None
     try:
         assert any("http://127.0.0.1:" in line for line in iter(demo.stdout.readline, ""))
         started = psutil.Process(demo.pid).children(recursive=True)
         assert len(started) >= 5
+        demo.send_signal(order)
+        last_words, _ = demo.communicate(timeout=2 * LIMIT_S)
     finally:
-        demo.send_signal(signal.SIGKILL)
+        demo.kill()
         demo.wait(LIMIT_S)
         demo.stdout.close()
-    gone, alive = psutil.wait_procs(started, timeout=LIMIT_S)
+    _, alive = psutil.wait_procs(started, timeout=LIMIT_S)
     assert not alive, [process.cmdline() for process in alive]
-    assert len(gone) == len(started)
+    if order is not signal.SIGKILL:
+        assert demo.returncode == 0
+        assert "Traceback" not in last_words
+        assert list(temporary.iterdir()) == []

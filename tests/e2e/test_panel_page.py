@@ -1,8 +1,11 @@
 """The panel page in a real browser, against real stations: what a person presses reaches the pins, what the pins do is
 seen, and nobody else's page gets in."""
 
+import asyncio
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from urllib.parse import urlsplit
 
 import aiohttp
@@ -10,6 +13,7 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, Page, async_playwright
 
+from intercomd.demo.control import ControlError
 from intercomd.demo.house import House
 from intercomd.demo.journal import JournalLine
 from intercomd.demo.panel import Panel
@@ -62,6 +66,17 @@ async def scene() -> AsyncIterator[Scene]:
         finally:
             await browser.close()
             await panel.close()
+
+
+@pytest_asyncio.fixture(loop_scope="module", autouse=True)
+async def everybody_idle(scene: Scene) -> None:
+    """Whatever a test before has left, in seconds that grow with the machine's load and not with our patience."""
+    for station in scene.house.stations:
+        await scene.house.until(f"{station.name} is ready", partial(scene.house.is_ready, station.name))
+        while (status := await scene.house.status(station.name))["phase"] != "idle" or status["error"]:
+            with suppress(ControlError):  # it ended by itself meanwhile
+                await scene.house.ask(station.name, "hangup")
+            await asyncio.sleep(0.1)
 
 
 async def phase(page: Page, station: str, shown: str) -> None:

@@ -18,6 +18,7 @@ function send(message) {
 
 function showWire(state) {
   wireState = state;
+  document.body.dataset.wire = state;
   find("wire").dataset.state = state;
   find("wire").textContent = say(state);
 }
