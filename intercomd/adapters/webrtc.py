@@ -22,7 +22,7 @@ from aiortc import RTCConfiguration, RTCIceServer, RTCPeerConnection, RTCRtpRece
 from aiortc.codecs import CODECS
 from aiortc.exceptions import InternalError, InvalidAccessError, InvalidStateError
 from aiortc.mediastreams import MediaStreamError, MediaStreamTrack
-from aiortc.rtcconfiguration import RTCIceTransportPolicy
+from aiortc.rtcconfiguration import RTCBundlePolicy, RTCIceTransportPolicy
 from aiortc.rtcicetransport import parse_stun_turn_uri
 from aiortc.sdp import candidate_from_sdp
 from av.audio.frame import AudioFrame
@@ -220,7 +220,8 @@ class _Peer:
             await self._pc.addIceCandidate(parsed)
 
     async def statistics(self) -> tuple[NetworkStats, int]:
-        entries = list((await self._pc.getStats()).values())
+        with _refusals("there are no statistics"):
+            entries = list((await self._pc.getStats()).values())
         packets = [entry.packetsReceived for entry in entries if entry.type == "transport"]
         return network_stats(entries), sum(packets)
 
@@ -319,7 +320,7 @@ def _opus_only() -> list[Any]:
 def _configuration(servers: list[RTCIceServer], *, relay_only: bool) -> RTCConfiguration:
     # An empty list, never None: None means Google's STUN server to aiortc.
     policy = RTCIceTransportPolicy.RELAY if relay_only else RTCIceTransportPolicy.ALL
-    return RTCConfiguration(iceServers=servers, iceTransportPolicy=policy)
+    return RTCConfiguration(servers, policy, RTCBundlePolicy.MAX_BUNDLE)
 
 
 def _usable_servers(servers: Sequence[IceServer]) -> list[RTCIceServer]:
@@ -367,8 +368,8 @@ def _abandon_allocations(connection: Any) -> None:
 
 
 async def _close_for_good(pc: RTCPeerConnection, connection: Any) -> None:
-    """Closed in the moment in which it comes up, aiortc starts sender and receiver all the same, and aioice begins to ask
-    for consent (RFC 7675), for ever. One turn of the checks (20 ms) later all of that has begun, and can be ended."""
+    """Closed in the moment in which it comes up, aiortc starts sender and receiver all the same, and aioice asks for
+    consent (RFC 7675), for ever. One turn of the checks (20 ms) later all of that has begun, and can be ended."""
     await pc.close()
     await asyncio.sleep(_CHECKS_TURN_S)
     await asyncio.gather(*(transceiver.stop() for transceiver in pc.getTransceivers()))

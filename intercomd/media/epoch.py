@@ -123,6 +123,7 @@ class Epoch:
         self._timing = Timing(self._loop.time())
         self._peer = make_peer(self._hear_first, self.fail)
         self._tasks = [self._loop.create_task(self._live(), name=f"media epoch {number}")]
+        self._tasks[0].add_done_callback(self._note_end)
 
     # ------------------------------------------------------------------------------------------- from the port
 
@@ -175,6 +176,13 @@ class Epoch:
             self._tell(self, Lost(reason))
         self._peer.detach()
         await self._peer.close()
+
+    def _note_end(self, task: asyncio.Task[None]) -> None:
+        """A mistake of ours must not leave a call without its watchdog: it is a loss, and the loop hears of it."""
+        error = None if task.cancelled() else task.exception()
+        if error is not None:
+            self._tell(self, Lost(f"the media path failed by itself ({type(error).__name__})"))
+            self._loop.call_exception_handler({"message": "an epoch's task failed", "exception": error, "task": task})
 
     async def _come_up(self) -> str | None:
         """None when the first packet of voice has come, else why none will."""
@@ -246,7 +254,10 @@ class Epoch:
         return self._failure
 
     async def _read_statistics(self) -> None:
-        self._network, packets = await self._peer.statistics()
+        try:
+            self._network, packets = await self._peer.statistics()
+        except PeerError:  # figures are missing then, and RTCP is not counted; the call goes on
+            return
         self._other_packets = max(self._other_packets, packets - self._peer.voice_packets)
         self._peer_loss = smoothed_loss(self._peer_loss, self._network.peer_loss)
         self._sent.expect_loss(self._peer_loss)

@@ -19,6 +19,7 @@ from aiortc.rtp import RtpPacket
 from intercomd.adapters import webrtc
 from intercomd.adapters.webrtc import WebRtcMedia, seam_intact
 from intercomd.core.protocol import Candidate, IceServer, Sdp
+from intercomd.media.epoch import Silent
 from intercomd.media.pcm import level_dbfs
 from tests.contract.media_rig import Pair, RealKind, Station
 from tests.unit.sounds import best_alignment, likeness, speech
@@ -360,6 +361,15 @@ async def test_relay_only_without_a_relay_is_a_loss_with_its_reason() -> None:
     assert "TURN" in await station.listener.heard("lost", 1)
     await station.close()
     assert station.listener.of(1) == ["lost"]
+
+
+async def test_a_word_under_way_at_stop_is_not_delivered(pair: Pair) -> None:
+    await pair.come_up()
+    media: Any = pair.caller.media
+    media._tell(media._current, Silent())
+    media.stop()
+    await asyncio.sleep(0.05)
+    assert pair.caller.listener.of(1) == ["described", "up"]
 
 
 async def test_the_peers_process_dies(pair_of: MakePair) -> None:

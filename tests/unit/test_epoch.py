@@ -314,6 +314,41 @@ def test_a_bad_candidate_does_not_end_the_feeding(run: Run) -> None:
     run(script())
 
 
+def test_missing_statistics_do_not_end_the_watch(run: Run) -> None:
+    async def script() -> None:
+        stage = Stage()
+
+        async def none() -> tuple[NetworkStats, int]:
+            raise PeerError("none")
+
+        stage.peer.statistics = none  # type: ignore[method-assign]
+        await stage.come_up()
+        await asyncio.sleep(5)
+        assert [type(word) for _, word in stage.words] == [Described, Up, Silent, Lost]
+        await stage.close()
+
+    run(script())
+
+
+def test_a_mistake_of_ours_is_a_loss_and_is_reported(run: Run) -> None:
+    async def script() -> None:
+        reported: list[dict[str, Any]] = []
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: reported.append(context))
+        stage = Stage()
+
+        async def broken() -> tuple[NetworkStats, int]:
+            raise ZeroDivisionError
+
+        stage.peer.statistics = broken  # type: ignore[method-assign]
+        await stage.come_up()
+        await asyncio.sleep(1)
+        assert stage.words[-1][1] == Lost("the media path failed by itself (ZeroDivisionError)")
+        assert isinstance(reported[0]["exception"], ZeroDivisionError)
+        await stage.close()
+
+    run(script())
+
+
 def test_metrics_tell_connection_time_and_duration(run: Run) -> None:
     async def script() -> None:
         stage = Stage()
