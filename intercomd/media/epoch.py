@@ -223,6 +223,8 @@ class Epoch:
         """An end of candidates is passed on only where all were usable (see `media/description.py`)."""
         while True:
             candidate = await self._candidates.get()
+            if candidate is not None and not candidate.candidate:
+                candidate = None  # how a browser writes the end of candidates (WebRTC 1.0 section 4.8.1.1)
             if candidate is None and self._left_out:
                 continue
             if candidate is not None and not usable(candidate.candidate):

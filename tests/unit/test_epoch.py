@@ -282,14 +282,15 @@ def test_candidates_wait_for_the_description_and_are_bounded(run: Run) -> None:
     run(script())
 
 
+@pytest.mark.parametrize("end", [None, Candidate("")])
 @pytest.mark.parametrize("hidden", [False, True])
-def test_the_end_of_candidates_passes_only_if_all_were_usable(run: Run, hidden: bool) -> None:
+def test_the_end_of_candidates_passes_only_if_all_were_usable(run: Run, hidden: bool, end: Candidate | None) -> None:
     async def script() -> None:
         stage = Stage()
         stage.epoch.apply(OFFER)
         if hidden:
             stage.epoch.add_candidate(Candidate(LOCAL))
-        stage.epoch.add_candidate(None)
+        stage.epoch.add_candidate(end)
         await asyncio.sleep(1)
         assert stage.peer.done[2:] == ([] if hidden else [None])
         await stage.close()
