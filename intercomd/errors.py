@@ -132,7 +132,7 @@ class ErrorCode(Enum):
         "Check [station] hub_url, the network, and that the hub runs.", ErrorKind.NETWORK)
     HUB_REFUSED = Condition(
         _E, Remedy.RETRY, "The hub refused this station.",
-        "Its token is wrong or revoked: `intercomd hub add-station NAME` prints a new one.", ErrorKind.NOT_ALLOWED)
+        "Its token is wrong or revoked: `intercomd hub add-station NAME` prints a new one.")
     HUB_LOST = Condition(_W, Remedy.RETRY, "The connection to the hub broke; a running call goes on.",
         "Nothing to do if it comes back; else check the network and the hub.", ErrorKind.NETWORK)
     CLIENT_CONNECTED = Condition(_I, Remedy.NONE, "A client is connected to the hub.")

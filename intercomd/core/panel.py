@@ -51,8 +51,8 @@ class Surroundings:
 
     microphone_open: bool = False
     """The capture device runs: the truth, not the order."""
-    hub_failing: bool = False
-    """Five attempts to reach the hub failed, or it refused us."""
+    hub_code: ErrorCode | None = None
+    """HUB_UNREACHABLE after five failed attempts, HUB_REFUSED when it does not take us."""
     pins_code: ErrorCode | None = None
     """A GPIO line or the chip is not to be had."""
 
@@ -94,8 +94,8 @@ def _error(station: Station, around: Surroundings) -> ErrorCode | None:
         return station.failure.code
     if station.card is not Card.READY:
         return CARD_CODES[station.card][0]
-    if around.hub_failing and not station.registered:
-        return ErrorCode.HUB_UNREACHABLE
+    if around.hub_code is not None and not station.registered:
+        return around.hub_code
     return around.pins_code
 
 

@@ -40,7 +40,7 @@ from intercomd.device.status import status, text_key
 from intercomd.errors import ErrorCode
 from intercomd.ids import IdentityId, fresh_call_id
 from intercomd.media.engine import Engine
-from intercomd.ports import Journal, Media, PinsError, Signalling, Supervisor
+from intercomd.ports import Journal, LinkStatus, Media, PinsError, Signalling, Supervisor
 from intercomd.texts import Language, text
 
 METRICS_PERIOD_S = 5.0
@@ -62,6 +62,12 @@ class Parts:
     signalling: Signalling
     journal: Journal
     supervisor: Supervisor
+
+
+def _hub_code(link: LinkStatus) -> ErrorCode | None:
+    if link.state == "refused":
+        return ErrorCode.HUB_REFUSED
+    return ErrorCode.HUB_UNREACHABLE if link.failed_attempts >= FAILED_ATTEMPTS_SHOWN else None
 
 
 class Daemon:
@@ -214,8 +220,7 @@ class Daemon:
         """Panel, tones, systemd's status and watchers follow the state."""
         parts = self.parts
         link = parts.signalling.status
-        failing = link.failed_attempts >= FAILED_ATTEMPTS_SHOWN or link.state == "refused"
-        now = view(self._station, Surroundings(self._microphone_open, failing, self._pins_code))
+        now = view(self._station, Surroundings(self._microphone_open, _hub_code(link), self._pins_code))
         self._view = now
         idle = self._station.call is None
         parts.panel.show(dict(now.lights), idle=idle)

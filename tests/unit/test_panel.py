@@ -84,7 +84,8 @@ def test_lasting_faults_light_the_error_lamp() -> None:
     assert lights(replace(IDLE, card=Card.MISSING))["error"] is Light.FLASH_2
     assert lights(replace(IDLE, card=Card.BUSY))["error"] is Light.FLASH_1
     away = replace(IDLE, registered=False)
-    assert lights(away, Surroundings(hub_failing=True))["error"] is Light.FLASH_3
+    assert lights(away, Surroundings(hub_code=ErrorCode.HUB_UNREACHABLE))["error"] is Light.FLASH_3
+    assert lights(away, Surroundings(hub_code=ErrorCode.HUB_REFUSED))["error"] is Light.FLASH_5
     assert lights(away)["error"] is Light.OFF
     assert lights(IDLE, Surroundings(pins_code=ErrorCode.GPIO_BUSY))["error"] is Light.FLASH_5
 
