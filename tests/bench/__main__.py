@@ -1,0 +1,60 @@
+"""`make bench`: measures, prints every figure beside its peer and its target, and writes build/bench/NAME.json.
+
+    python -m tests.bench [NAME | NAME/PART]…
+
+A part alone is written to NAME-PART.json. Exit status 1 if a benchmark is invalid: a miss is a result.
+"""
+
+import argparse
+import asyncio
+import sys
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from pathlib import Path
+
+from tests.bench import call
+from tests.bench.load import quiet_machine
+from tests.bench.report import Row, is_valid, table, write
+from tests.bench.settings import settings
+
+ROOT = Path(__file__).parents[2]
+OUTPUT = ROOT / "build" / "bench"
+
+Benchmark = Callable[[Sequence[str], float], Awaitable[list[Row]]]
+BENCHMARKS: Mapping[str, tuple[Benchmark, Sequence[str]]] = {"call": (call.call, call.PARTS)}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the named ones, or all."""
+    known = list(BENCHMARKS) + [f"{name}/{part}" for name, (_, parts) in BENCHMARKS.items() for part in parts]
+    parser = argparse.ArgumentParser(prog="make bench", description="Measure; results in build/bench/.")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(known)}; default: all")
+    names = parser.parse_args(argv).names or list(BENCHMARKS)
+    unknown = sorted(set(names) - set(known))
+    if unknown:
+        parser.error(f"unknown: {', '.join(unknown)}; there are {', '.join(known)}")
+    results = [_run(name) for name in dict.fromkeys(names)]
+    return 0 if all(results) else 1
+
+
+def _run(name: str) -> bool:
+    """Whether it is valid."""
+    bench, _, part = name.partition("/")
+    measure, parts = BENCHMARKS[bench]
+    print(f"{name}\n{settings()}", flush=True)
+    began_s = time.monotonic()
+    rows = asyncio.run(_measured(measure, [part] if part else parts))
+    path = OUTPUT / f"{name.replace('/', '-')}.json"
+    write(rows, path)
+    print(f"\n{table(rows)}\n\n{name}: {time.monotonic() - began_s:.0f} s, written to {path.relative_to(ROOT)}")
+    if not is_valid(rows):
+        print(f"{name} is INVALID: these figures are not to be quoted")
+    return is_valid(rows)
+
+
+async def _measured(measure: Benchmark, parts: Sequence[str]) -> list[Row]:
+    return await measure(parts, await quiet_machine())
+
+
+if __name__ == "__main__":
+    sys.exit(main())
