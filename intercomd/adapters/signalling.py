@@ -23,10 +23,10 @@ from socketio import packet
 from intercomd.config.mistakes import ConfigError
 from intercomd.core.link import Limits
 from intercomd.core.protocol import MAX_MESSAGE_BYTES, PROTOCOL_VERSION, ConnectAuth, encode
-from intercomd.hub_url import check_hub_url
 from intercomd.ids import InstanceId
+from intercomd.link.hub_url import check_hub_url
+from intercomd.link.supervised import Json, Line, SupervisedSignalling
 from intercomd.ports import Journal, Unreachable
-from intercomd.supervised import Json, Line, SupervisedSignalling
 
 CLOSE_S = 1.0
 """How long the hub may take to answer our close."""

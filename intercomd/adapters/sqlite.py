@@ -25,10 +25,10 @@ import msgspec
 
 from intercomd.core.protocol import CallRecord
 from intercomd.core.snapshot import Snapshot, SnapshotError, pack, unpack
-from intercomd.flash import UnreadableError, make_file, set_aside
+from intercomd.flash.files import UnreadableError, make_file, set_aside
+from intercomd.flash.instant import Instant
+from intercomd.flash.ledger import MAX_RECORDS, Entry, Ledger
 from intercomd.ids import InstanceId, fresh_instance_id
-from intercomd.instant import Instant
-from intercomd.ledger import MAX_RECORDS, Entry, Ledger
 from intercomd.ports import Loaded, StoreError
 
 SCHEMA = 1

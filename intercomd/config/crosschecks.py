@@ -64,7 +64,7 @@ def _call(call: Call) -> Iterator[Mistake]:
 
 def _panel(panel: Panel) -> Iterator[Mistake]:
     # board.py takes the panel's types from this package.
-    from intercomd.board import BoardError, panel_board
+    from intercomd.boards.board import BoardError, panel_board
 
     try:
         panel_board(panel)

@@ -21,7 +21,7 @@ from intercomd.adapters.signalling import SocketIoSignalling
 from intercomd.adapters.sqlite import SqliteStore
 from intercomd.adapters.systemd import SystemdSupervisor
 from intercomd.adapters.webrtc import WebRtcMedia
-from intercomd.board import Board, panel_board
+from intercomd.boards.board import Board, panel_board
 from intercomd.config import Config, hub_token, ice_servers
 from intercomd.core.events import Booted
 from intercomd.core.snapshot import Route, Snapshot

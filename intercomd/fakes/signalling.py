@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from intercomd.core.link import Limits
 from intercomd.core.protocol import REQUESTS, BadMessage, Heartbeat, Notice, Reply, Request, decode, encode
 from intercomd.errors import ErrorCode
+from intercomd.link.supervised import Json, Line, SupervisedSignalling
 from intercomd.ports import Journal, Unreachable
-from intercomd.supervised import Json, Line, SupervisedSignalling
 
 AT_ONCE = Limits(first_retry_s=0.005, longest_retry_s=0.005, refused_retry_s=0.005)
 """A fake that is dropped is back within 5 ms."""

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 
 from intercomd.core.protocol import CallRecord
 from intercomd.core.snapshot import Snapshot, SnapshotError, pack, unpack
+from intercomd.flash.ledger import MAX_RECORDS
 from intercomd.ids import InstanceId, fresh_instance_id
-from intercomd.ledger import MAX_RECORDS
 from intercomd.ports import Loaded, StoreError
 
 

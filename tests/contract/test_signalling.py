@@ -36,8 +36,8 @@ from intercomd.core.protocol import (
 from intercomd.errors import ErrorCode
 from intercomd.fakes.signalling import FakeHubLink, FakeSignalling, SilentJournal
 from intercomd.ids import InstanceId
+from intercomd.link.supervised import SupervisedSignalling
 from intercomd.ports import Unreachable
-from intercomd.supervised import SupervisedSignalling
 from tests.contract.loopback_hub import ACCEPT, OPEN, STALL, WAIT, LoopbackHub, black_hole, free_port, raw_hub
 
 Json = Any

@@ -22,9 +22,9 @@ from intercomd.adapters.sqlite import FILE_NAME, SqliteStore
 from intercomd.core.protocol import CallRecord, EndReason
 from intercomd.core.snapshot import Role, SavedCall, SavedPhase, Snapshot, Tombstone
 from intercomd.fakes.store import FakeDisk, FakeStore
+from intercomd.flash.instant import Instant
+from intercomd.flash.ledger import MAX_RECORDS
 from intercomd.ids import CallId, IdentityId
-from intercomd.instant import Instant
-from intercomd.ledger import MAX_RECORDS
 from intercomd.ports import Store, StoreError
 
 

@@ -85,6 +85,12 @@ class People:
             await self.see(station.name, lambda status: status["phase"] == "idle" and status["error"] is None)
 
 
+def sounds(status: dict[str, Any]) -> bool:
+    """Something is to be heard at the station: a tone or a voice."""
+    level: float = status["audio"]["playout"]["level_dbfs"]
+    return level > -50
+
+
 @pytest.fixture(autouse=True)
 def nothing_left_behind() -> None:
     """Not per test: the household outlives them, and its restarted children have new pipes. It is checked once, after
@@ -124,12 +130,14 @@ async def test_a_call_from_press_to_hang_up(people: People) -> None:
     ringing = await people.phase("flat", "ringing")
     assert ringing["panel"]["patterns"]["ringing"] == "fast"
     assert (await people.phase("door", "ringing"))["text"]["zh"] == "等待对方接听…"
+    for station in ("door", "flat"):
+        await people.see(station, sounds)
     await people.press("flat", "call")
     door, flat = await people.phase("door", "connected"), await people.phase("flat", "connected")
     assert door["call"]["callId"] == flat["call"]["callId"]
     status = await people.see("flat", lambda status: status["panel"]["leds"]["microphone"])
     assert status["panel"]["leds"]["talking"]
-    await people.see("flat", lambda status: status["audio"]["playout"]["level_dbfs"] > -50)
+    await people.see("flat", sounds)
     route = status["audio"]["route"]
     await people.press("flat", "speaker")
     await people.see("flat", lambda status: status["audio"]["route"] != route)
@@ -228,6 +236,7 @@ async def test_a_call_to_nobody_fails_by_name(people: People) -> None:
     status = await people.see("door", lambda status: status["error"] is not None)
     assert status["error"]["code"] in ("CALL_NOT_ALLOWED", "CALLEE_OFFLINE")
     assert status["panel"]["patterns"]["error"].startswith("flash_")
+    await people.see("door", sounds)
     await people.journal("door", status["error"]["code"])
 
 

@@ -5,9 +5,9 @@ from typing import get_args
 
 import pytest
 
-from intercomd import board
 from intercomd.adapters.gpio import Active as PinsActive
-from intercomd.board import BARE_PI, BoardError, load_board, panel_board, rewired
+from intercomd.boards import board
+from intercomd.boards.board import BARE_PI, BoardError, load_board, panel_board, rewired
 from intercomd.config import Panel
 
 BOARDS = sorted((Path(__file__).parents[2] / "hw" / "boards").glob("*.toml"))

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from intercomd.flash import UnreadableError, make_file, set_aside
+from intercomd.flash.files import UnreadableError, make_file, set_aside
 
 
 def test_a_new_file_and_its_directory_are_private(tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from intercomd.hub_url import check_hub_url
+from intercomd.link.hub_url import check_hub_url
 
 
 @pytest.mark.parametrize(

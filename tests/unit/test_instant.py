@@ -1,6 +1,6 @@
 """Ages survive a clock that jumps by a year, as long as the machine was not switched off."""
 
-from intercomd.instant import Instant
+from intercomd.flash.instant import Instant
 
 THEN = Instant(wall_s=1000.0, boot_id="one", since_boot_s=50.0)
 YEAR_S = 365 * 86400.0

@@ -2,7 +2,7 @@
 
 from intercomd.core.protocol import CallRecord, EndReason
 from intercomd.core.snapshot import Snapshot, pack
-from intercomd.ledger import MAX_RECORDS, Ledger
+from intercomd.flash.ledger import MAX_RECORDS, Ledger
 
 
 def record(call_id: str, reason: EndReason = EndReason.COMPLETED) -> CallRecord:

@@ -10,8 +10,8 @@ import msgspec
 import pytest
 from gpiozero.pins.pi import PiBoardInfo
 
-from intercomd.board import BARE_PI, load_board
-from intercomd.wiring import GROUND_PINS, OTHER_PINS, PIN_OF_LINE, drawing, parts
+from intercomd.boards.board import BARE_PI, load_board
+from intercomd.boards.wiring import GROUND_PINS, OTHER_PINS, PIN_OF_LINE, drawing, parts
 
 HW = Path(__file__).parents[2] / "hw"
 BOARDS = sorted((HW / "boards").glob("*.toml"))
@@ -20,7 +20,7 @@ BOARDS = sorted((HW / "boards").glob("*.toml"))
 @pytest.mark.parametrize("path", BOARDS, ids=lambda path: path.stem)
 def test_the_drawing_is_up_to_date(path: Path) -> None:
     drawn = HW / "wiring" / f"{path.stem}.svg"
-    command = f"python -m intercomd.wiring {path.relative_to(HW.parent)} >{drawn.relative_to(HW.parent)}"
+    command = f"python -m intercomd.boards.wiring {path.relative_to(HW.parent)} >{drawn.relative_to(HW.parent)}"
     assert drawn.read_text() == drawing(load_board(path)), f"run `{command}`"
 
 
@@ -71,7 +71,7 @@ def test_a_title_cannot_break_the_drawing() -> None:
 
 def test_the_command(tmp_path: Path) -> None:
     def run(*arguments: str) -> subprocess.CompletedProcess[bytes]:
-        command = [sys.executable, "-m", "intercomd.wiring", *arguments]
+        command = [sys.executable, "-m", "intercomd.boards.wiring", *arguments]
         return subprocess.run(command, cwd=HW.parent, capture_output=True, timeout=60, check=False)
 
     done = run("hw/boards/bare-pi.toml")

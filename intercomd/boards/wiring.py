@@ -1,4 +1,4 @@
-"""The wiring of a board as a drawing: `python -m intercomd.wiring hw/boards/NAME.toml >hw/wiring/NAME.svg`.
+"""The wiring of a board as a drawing: `python -m intercomd.boards.wiring hw/boards/NAME.toml >hw/wiring/NAME.svg`.
 
 The 40-pin header stands in the middle, seen from above with pin 1 at the top left. What is wired to an odd pin is drawn
 to its left, to an even pin to its right; each side has its own common line.
@@ -11,7 +11,7 @@ from html import escape
 from pathlib import Path
 from typing import Literal
 
-from intercomd.board import Board, BoardError, load_board
+from intercomd.boards.board import Board, BoardError, load_board
 from intercomd.texts import text
 
 PIN_OF_LINE = {
@@ -219,7 +219,7 @@ def _ground_pin(used: Sequence[int], side: Side) -> int:
 def main(arguments: Sequence[str]) -> int:
     """0 done, 1 a faulty board file, 2 wrong usage."""
     if len(arguments) != 1:
-        sys.stderr.write("usage: python -m intercomd.wiring BOARD.toml >BOARD.svg\n")
+        sys.stderr.write("usage: python -m intercomd.boards.wiring BOARD.toml >BOARD.svg\n")
         return 2
     try:
         svg = drawing(load_board(Path(arguments[0])))

@@ -1,0 +1,1 @@
+"""Boards: pin maps from `hw/boards/` and the drawing of their wiring."""

@@ -1,0 +1,1 @@
+"""The station's link to its hub: the shell of `core/link.py`, whatever carries it."""
