@@ -1,11 +1,12 @@
 """A resident with the page in a real browser: headless Chromium, whose microphone speaks a recorded sentence.
 
-`async with browser(voice) as chromium, resident(chromium, link) as anna:` Playwright and Chromium are for tests and the
-scripted demo only; `lacking()` says what of them is missing.
+`async with browser(voice) as chromium, resident(chromium, link) as anna:` where `voice` comes from `microphone`.
+Playwright and Chromium are for tests and the scripted demo only; `lacking()` says what of them is missing.
 """
 
 import base64
 import shutil
+import wave
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.util import find_spec
@@ -14,12 +15,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from intercomd.media.pcm import Pcm
+from intercomd.demo.listen import read_wav
+from intercomd.media.pcm import RATE_HZ, Pcm
 
 if TYPE_CHECKING:
     from playwright.async_api import Browser, BrowserContext, Page
 
 LIMIT_S: Final = 15.0
+BREATH_S: Final = 0.4
 BROWSERS: Final = ("chromium", "chromium-browser", "google-chrome-stable")
 PHONE: Final = {"width": 390, "height": 844}
 FLAGS: Final = (
@@ -73,6 +76,18 @@ def lacking() -> str | None:
     if not any(map(shutil.which, BROWSERS)):
         return f"no program {' or '.join(BROWSERS)}: apt install chromium"
     return None
+
+
+def microphone(sentence: Path, folder: Path) -> Path:
+    """A file for Chromium's microphone that says this sentence, in the browser's own rate, and takes a breath: the
+    browser's noise suppression takes for noise what never pauses."""
+    path = folder / f"microphone-{sentence.stem}.wav"
+    with wave.open(str(path), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(RATE_HZ)
+        file.writeframes(read_wav(sentence).tobytes() + bytes(2 * round(BREATH_S * RATE_HZ)))
+    return path
 
 
 @asynccontextmanager
@@ -177,7 +192,8 @@ class Resident:
     async def shown(self) -> str:
         """What a person sees, in short."""
         text: str = await self.page.evaluate(
-            """() => [...document.querySelectorAll("#call:not([hidden]), #veil:not([hidden]), main > :not([hidden])")]
+            """() => ["#veil", "#call", "#toast", "#welcome", "#home"].map((part) => document.querySelector(part))
+                 .filter((part) => !part.hidden)
                  .map((part) => `${part.id} ${part.dataset.phase ?? ""}: ${part.innerText}`).join(" | ")"""
         )
         return " ".join(text.split())[:300]

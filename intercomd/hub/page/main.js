@@ -214,8 +214,13 @@ class Page {
   // One event after the other, also where carrying out one raises the next.
   hear(event) {
     this.heard.push(event);
-    if (this.heard.length > 1) return;
-    for (; this.heard.length; this.heard.shift()) this.handle(this.heard[0]);
+    if (this.hearing) return;
+    this.hearing = true;
+    try {
+      while (this.heard.length) this.handle(this.heard.shift());
+    } finally {
+      this.hearing = false;
+    }
     this.draw();
   }
 

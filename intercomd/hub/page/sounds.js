@@ -23,7 +23,8 @@ export class Sounds {
     this.context = null;
     this.lasting = null;
     this.timer = 0;
-    for (const name of ["pointerdown", "keydown"]) {
+    // Not at the first touch but at its end: what is shown changes by it, and must not move away under the finger.
+    for (const name of ["click", "keydown"]) {
       window.addEventListener(name, () => this.unlock(), { capture: true, passive: true });
     }
   }

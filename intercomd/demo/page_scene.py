@@ -1,0 +1,117 @@
+"""The scripted demo's last scene: the door rings a resident, who answers on the page, in a real browser."""
+
+import asyncio
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Final
+
+from intercomd.demo.house import House
+from intercomd.demo.listen import SAME_VOICE
+from intercomd.demo.resident import PageError, Resident, browser, lacking, microphone, resident
+from intercomd.demo.sound import sentence
+from intercomd.demo.stage import Expected, Late, Stage
+from intercomd.hub.office import MAX_LINE_BYTES, socket_path
+
+NAME: Final = "anna"
+VOICE: Final = 2
+"""Which sentence the browser's microphone says: neither the door's nor the flat's."""
+SPEECH_S: Final = 6.0
+TITLE: Final = "the resident's page: the door rings in a browser, the tab is reloaded, the page calls the flat"
+LIMIT_S: Final = 150.0
+
+
+async def on_the_page(stage: Stage) -> None:
+    """Skipped by name where there is no browser, except where STRICT=1 says that nothing may be."""
+    reason = lacking()
+    if reason is not None:
+        if os.environ.get("STRICT") == "1":
+            stage.findings.check(TITLE, False, reason)
+        else:
+            stage.findings.say(f"skipped: {TITLE}: {reason}")
+        return
+    link = await invite(stage.house, NAME)
+    voice = microphone(sentence(VOICE), stage.house.household.root)
+    async with browser(voice) as chromium, resident(chromium, link) as anna:
+        try:
+            await _answered(stage, anna)
+            await _calls(stage, anna)
+        except (PageError, Late) as error:
+            raise Late(f"{error} (the page shows {await anna.shown()})") from error
+
+
+PAGE_SCENE = (TITLE, on_the_page, LIMIT_S)
+"""For `scenes.SCENES`: title, scene, limit."""
+
+
+async def invite(house: House, name: str) -> str:
+    """A resident's link, as an administrator gets it."""
+    path = socket_path(house.household.hub_database)
+    reader, writer = await asyncio.open_unix_connection(str(path), limit=MAX_LINE_BYTES)
+    try:
+        writer.write(json.dumps({"command": "invite", "name": name}).encode() + b"\n")
+        result = json.loads(await reader.readline())
+    finally:
+        writer.close()
+    if not result["ok"]:
+        raise Late(f"nobody could be invited: {result['message']}")
+    return f"{house.household.hub_url}/#{result['token']}"
+
+
+async def _answered(stage: Stage, anna: Resident) -> None:
+    await stage.house.ask("door", "call", peer=NAME)
+    await anna.phase("ringing_in")
+    status = await stage.phase("door", "ringing")
+    call_id = status["call"]["callId"]
+    stage.expected.append(Expected(call_id, "the call that was answered on the page", "completed", "completed"))
+    stage.findings.check("the door calls the resident: the page rings", True)
+    await anna.answer()
+    await anna.phase("connected")
+    await stage.phase("door", "connected")
+    stage.findings.check("answered on the page: page and door are connected", True)
+    await _talk(stage, anna, "door", "door_spk", "")
+    await anna.reload()
+    await anna.phase("connected")
+    back = await stage.phase("door", "connected")
+    same = back["call"]["callId"] == call_id and back["call"]["epoch"] > status["call"]["epoch"]
+    stage.findings.check("the tab is reloaded: it is back in the same call, in a new epoch", same)
+    await _talk(stage, anna, "door", "door_spk", "after the reload ")
+    await stage.press("door", "hangup")
+    await anna.phase("idle")
+    stage.findings.check("hang-up at the door: the page is idle", True)
+
+
+async def _calls(stage: Stage, anna: Resident) -> None:
+    await stage.phase("door", "idle")
+    await anna.call("flat")
+    ringing = await stage.phase("flat", "ringing")
+    expected = Expected(ringing["call"]["callId"], "the call from the page to the flat", "completed", "completed")
+    stage.expected.append(expected)
+    await stage.press("flat", "call")
+    await anna.phase("connected")
+    await stage.phase("flat", "connected")
+    stage.findings.check("the page calls the flat: it rings and answers", True)
+    await _talk(stage, anna, "flat", "flat_handset", "")
+    await anna.hang_up()
+    await anna.phase("idle")
+    await stage.phase("flat", "idle")
+    stage.findings.check("hang-up on the page: the flat is idle", True)
+
+
+async def _talk(stage: Stage, anna: Resident, station: str, sink: str, when: str) -> None:
+    """Both ways at once: what the page plays, and what the station's sink plays."""
+    async with stage.recording([sink]) as (room,):
+        heard = room.with_suffix(".page.raw")
+        heard.write_bytes((await anna.hear(SPEECH_S)).tobytes())
+    await _heard(stage, f"{when}the page hears the {station}", stage.voice(station), heard)
+    await _heard(stage, f"{when}the {station} hears the page", sentence(VOICE), room)
+
+
+async def _heard(stage: Stage, name: str, voice: Path, recorded: Path) -> None:
+    """Judged by `demo.listen` in a process of its own."""
+    command = [sys.executable, "-m", "intercomd.demo.listen", str(voice), str(recorded)]
+    process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
+    output, _ = await process.communicate()
+    correlation = json.loads(output)["correlation"] if output else 0.0
+    stage.findings.check(name, correlation >= SAME_VOICE, correlation, "correlation", f"≥ {SAME_VOICE}")
