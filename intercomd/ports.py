@@ -30,6 +30,11 @@ class CardError(Exception):
 class PlayoutStream(Protocol):
     """An open playback PCM: 48 kHz, mono, S16, 480 frames × 4 (checked against what was granted)."""
 
+    def wait(self) -> None:
+        """Block until one more period is due, at most 500 ms: a period that is made then, and not before, is heard
+        10 ms sooner. Raises `CardError` as `write` does."""
+        ...
+
     def write(self, period: Pcm) -> int:
         """Write one period, shape (480,), blocking while more than `QUEUED_PERIODS` are queued, at most 500 ms.
         Returns the frames lost by an underrun (0 as a rule): after one, the stream is refilled by this call.

@@ -56,6 +56,10 @@ class AlsaPlayout:
         self._fill = fill.empty(handle.info()["buffer_size"], time.monotonic())
         self._fresh = True
 
+    def wait(self) -> None:
+        if not self._fresh:
+            self._await_room(time.monotonic() + LIMIT_S)
+
     def write(self, period: Pcm) -> int:
         """Returns the frames of silence that were heard in place of sound: the gap of an underrun and the refill."""
         deadline_s = time.monotonic() + LIMIT_S

@@ -164,6 +164,10 @@ class FakePlayout(_Stream):
         self._until_s: float | None = None
         """When all that was written will have been played."""
 
+    def wait(self) -> None:
+        if self._until_s is not None:
+            self._pass(self._until_s - _QUEUED_S)
+
     def write(self, period: Pcm) -> int:
         assert period.shape == (PERIOD_FRAMES,)
         now_s = self.clock.now_s()

@@ -131,8 +131,9 @@ class PlayoutLine:
         self._due_s += late_periods * PERIOD_S
 
     def _play(self, stream: PlayoutStream) -> None:
-        period = self._next()
         try:
+            stream.wait()
+            period = self._next()
             lost = stream.write(period)
             self.queued_frames = stream.queued_frames()
         except CardError as error:

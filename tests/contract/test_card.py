@@ -126,6 +126,22 @@ def error_of(move: Callable[[], object]) -> CardError:
 # ---------------------------------------------------------------------------------------------------- one suite
 
 
+def test_after_a_wait_the_card_takes_the_period_at_once(bench: Bench) -> None:
+    stream = bench.card.open_playout(SPEAKER)
+    try:
+        queued, taken_s = [], []
+        for _ in range(60):
+            stream.wait()
+            began_s = time.monotonic()
+            queued.append(stream.queued_frames())
+            stream.write(SILENCE)
+            taken_s.append(time.monotonic() - began_s)
+        assert np.median(taken_s) < PERIOD_S / 4
+        assert np.median(queued[10:]) <= (QUEUED_PERIODS - 1) * PERIOD_FRAMES
+    finally:
+        stream.close()
+
+
 def test_writes_are_paced_by_the_card_and_two_periods_stay_queued(bench: Bench) -> None:
     stream = bench.card.open_playout(SPEAKER)
     try:

@@ -93,6 +93,13 @@ def test_plays_the_source_in_real_time_with_two_periods_queued(rig: Rig) -> None
     assert 10 <= levels.playout_queued_ms <= 20
 
 
+def test_no_period_is_made_before_it_is_due(rig: Rig) -> None:
+    rig.start()
+    for _ in range(20):
+        rig.clock.advance(0.013)
+        assert rig.voice.pulled == rig.numbers(SPEAKER)[-1], "a period that waits is 10 ms more from mouth to ear"
+
+
 def test_is_ready_only_when_a_microphone_was_probed_and_closes_it_again(rig: Rig) -> None:
     rig.start()
     assert rig.states() == []  # playout is open, nothing has been captured yet
