@@ -13,6 +13,8 @@ from intercomd.ids import CallId, IdentityId
 class Card(StrEnum):
     """The sound card as the engine finds it."""
 
+    OPENING = "opening"
+    """Not heard of yet, just after the start: no fault."""
     READY = "ready"
     MISSING = "missing"
     BUSY = "busy"

@@ -92,7 +92,7 @@ def _ready(station: Station) -> Light:
 def _error(station: Station, around: Surroundings) -> ErrorCode | None:
     if station.failure is not None:
         return station.failure.code
-    if station.card is not Card.READY:
+    if station.card in CARD_CODES:
         return CARD_CODES[station.card][0]
     if around.hub_code is not None and not station.registered:
         return around.hub_code

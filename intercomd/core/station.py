@@ -115,7 +115,7 @@ class Station(msgspec.Struct, frozen=True):
     """A connection to the hub stands."""
     registered: bool = False
     """... and the hub has answered the resync."""
-    card: Card = Card.MISSING
+    card: Card = Card.OPENING
     microphone: bool = False
     """Ordered open."""
     route: Route = Route.SPEAKER

@@ -80,6 +80,12 @@ def test_an_error_falls_silent_before_it_goes_dark() -> None:
     assert dict(shown.lights)["error"] is Light.FLASH_4
 
 
+def test_a_station_that_is_just_starting_shows_no_fault() -> None:
+    starting = replace(IDLE, card=Card.OPENING)
+    assert lights(starting)["error"] is Light.OFF
+    assert lights(starting)["ready"] is Light.OFF
+
+
 def test_lasting_faults_light_the_error_lamp() -> None:
     assert lights(replace(IDLE, card=Card.MISSING))["error"] is Light.FLASH_2
     assert lights(replace(IDLE, card=Card.BUSY))["error"] is Light.FLASH_1
