@@ -7,12 +7,14 @@ import sys
 from pathlib import Path
 from typing import Final
 
+import msgspec
+
 from intercomd.demo.house import House
 from intercomd.demo.listen import SAME_VOICE
 from intercomd.demo.resident import PageError, Resident, browser, lacking, microphone, resident
 from intercomd.demo.sound import sentence
 from intercomd.demo.stage import Expected, Late, Stage
-from intercomd.hub.office import MAX_LINE_BYTES, socket_path
+from intercomd.hub.office import ORDER_LIMIT_S, Order, Result, socket_path
 
 NAME: Final = "anna"
 VOICE: Final = 2
@@ -45,18 +47,19 @@ PAGE_SCENE = (TITLE, on_the_page, LIMIT_S)
 """For `scenes.SCENES`: title, scene, limit."""
 
 
-async def invite(house: House, name: str) -> str:
+async def invite(house: House, name: str, group: str | None = None) -> str:
     """A resident's link, as an administrator gets it."""
-    path = socket_path(house.household.hub_database)
-    reader, writer = await asyncio.open_unix_connection(str(path), limit=MAX_LINE_BYTES)
-    try:
-        writer.write(json.dumps({"command": "invite", "name": name}).encode() + b"\n")
-        result = json.loads(await reader.readline())
-    finally:
-        writer.close()
-    if not result["ok"]:
-        raise Late(f"nobody could be invited: {result['message']}")
-    return f"{house.household.hub_url}/#{result['token']}"
+    order = Order("invite", name, group)
+    async with asyncio.timeout(ORDER_LIMIT_S):
+        reader, writer = await asyncio.open_unix_connection(str(socket_path(house.household.hub_database)))
+        try:
+            writer.write(msgspec.json.encode(order) + b"\n")
+            result = msgspec.json.decode(await reader.readline(), type=Result)
+        finally:
+            writer.close()
+    if not result.ok:
+        raise Late(f"nobody could be invited: {result.message}")
+    return f"{house.household.hub_url}/#{result.token}"
 
 
 async def _answered(stage: Stage, anna: Resident) -> None:

@@ -7,7 +7,7 @@ Playwright and Chromium are for tests and the scripted demo only; `lacking()` sa
 import base64
 import shutil
 import wave
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from importlib.util import find_spec
 from pathlib import Path
@@ -107,10 +107,15 @@ async def browser(voice: Path, *more: str, grant: bool = True) -> "AsyncIterator
 
 
 @asynccontextmanager
-async def resident(chromium: "Browser", link: str, **options: Any) -> "AsyncIterator[Resident]":
-    """Somebody who opens their invitation's link in a browser of their own and signs in."""
+async def resident(
+    chromium: "Browser", link: str, watch: "Callable[[BrowserContext], Awaitable[None]] | None" = None, **options: Any
+) -> "AsyncIterator[Resident]":
+    """Somebody who opens their invitation's link in a browser of their own and signs in. `watch` is told of the browser
+    before that; `options` are Playwright's."""
     context = await chromium.new_context(**{"viewport": PHONE, "locale": "en-GB", **options})
     try:
+        if watch is not None:
+            await watch(context)
         person = Resident(context, await context.new_page())
         await person.sign_in(link)
         yield person

@@ -6,9 +6,10 @@ import { read } from "./quality.js";
 const MICROPHONE = {
   audio: { echoCancellation: true, noiseSuppression: true, autoGainControl: true, channelCount: 1 },
 };
-const WATCH_MS = 500;
-const SILENT_MS = 1500;
+const WATCH_MS = 250;
+const SILENT_MS = 1000;
 const LOST_MS = 3000;
+const TELL_EVERY = 4;
 const MAX_EARLY = 64;
 
 // `listener` hears microphone(), noMicrophone(reason), described(epoch, sdp), candidate(epoch, candidate), up(epoch),
@@ -119,6 +120,7 @@ class Epoch {
     this.seen = 0;
     this.heardAt = null;
     this.watchedAt = 0;
+    this.turn = 0;
     this.quiet = 0;
     this.state = "waiting";
     this.startedAt = performance.now();
@@ -205,16 +207,18 @@ class Epoch {
 
   // By packets, not by the library's states: those take five seconds to notice, and fifteen to give up.
   async watch() {
-    const report = await this.pc.getStats().catch(() => null);
-    if (!report || this.state === "closed") return;
+    const report = await this.pc.getStats().catch(() => new Map());
+    if (this.state === "closed") return;
     const reading = read(report);
     const now = performance.now();
     // After a pause of the whole page, as in a laptop that slept, only the time that was watched counts.
-    const since = Math.min(now - (this.watchedAt || now), 2 * WATCH_MS);
+    const since = Math.min(now - (this.watchedAt || now), 4 * WATCH_MS);
     this.watchedAt = now;
     if (reading.packetsReceived && reading.packets > this.seen) this.hear();
     else if (this.heardAt !== null) this.miss(since);
-    this.seen = reading.packets;
+    this.seen = Math.max(this.seen, reading.packets);
+    this.turn += 1;
+    if (this.turn % TELL_EVERY || !reading.packets) return;
     const connection = this.heardAt === null ? null : this.heardAt - this.startedAt;
     this.listener.measured({ ...reading, epoch: this.number, connectionTime: connection });
   }
