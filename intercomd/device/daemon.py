@@ -35,6 +35,7 @@ from intercomd.core.station import Phase, Station
 from intercomd.device.control import Control
 from intercomd.device.health import process_age_s, process_figures
 from intercomd.device.interpreter import Interpreter
+from intercomd.device.memory import Tidying
 from intercomd.device.panel import Panel
 from intercomd.device.status import status, text_key
 from intercomd.errors import ErrorCode
@@ -88,6 +89,7 @@ class Daemon:
         self._view: View | None = None
         self._status_text = ""
         self._was_ready = False
+        self._tidying = Tidying()
         self.usable = asyncio.Event()
         """The card's and the link's first word are in: systemd may be told that we are ready."""
         self._first_words: set[str] = set()
@@ -223,6 +225,7 @@ class Daemon:
         now = view(self._station, Surroundings(self._microphone_open, _hub_code(link), self._pins_code))
         self._view = now
         idle = self._station.call is None
+        self._tidying.follow(idle)
         parts.panel.show(dict(now.lights), idle=idle)
         parts.engine.loop(now.tone)
         said = text(text_key(self._station, now.phase), self._language)

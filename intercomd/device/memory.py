@@ -1,0 +1,45 @@
+"""Memory that a call leaves behind goes back when it is over.
+
+A peer connection is a knot of reference cycles. The collector's full pass comes late (only after a quarter more
+long-lived objects), and glibc keeps freed pages: unhelped, the process grows by some 30 KiB a call. After `gc.freeze`
+a full pass takes well under a millisecond, but not while somebody talks.
+"""
+
+import asyncio
+import ctypes
+import gc
+
+AFTER_S = 2.5
+"""From the end of a call: connections close in the background within 2 s."""
+
+
+class Tidying:
+    """Collects and trims once after each call, when the station has stayed idle. On the event loop."""
+
+    def __init__(self) -> None:
+        self._timer: asyncio.TimerHandle | None = None
+        self._was_busy = False
+        try:
+            self._trim = ctypes.CDLL(None).malloc_trim  # malloc_trim(3), glibc only
+        except AttributeError:
+            self._trim = None
+
+    def follow(self, is_idle: bool) -> None:
+        """After each change of the station's state."""
+        if is_idle and self._was_busy and self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(AFTER_S, self._tidy)
+        elif not is_idle and self._timer is not None:
+            self.close()
+        self._was_busy = self._was_busy or not is_idle
+
+    def _tidy(self) -> None:
+        self._timer = None
+        self._was_busy = False
+        gc.collect()
+        if self._trim is not None:
+            self._trim(ctypes.c_size_t(0))
+
+    def close(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None

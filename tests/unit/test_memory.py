@@ -1,0 +1,48 @@
+"""Memory goes back after a call, never during one."""
+
+import asyncio
+import gc
+
+import pytest
+
+from intercomd.device import memory
+from intercomd.device.memory import Tidying
+
+
+@pytest.fixture
+def collections(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    done: list[str] = []
+    monkeypatch.setattr(gc, "collect", lambda: done.append("collect"))
+    monkeypatch.setattr(memory, "AFTER_S", 0.0)
+    return done
+
+
+async def turns() -> None:
+    for _ in range(5):
+        await asyncio.sleep(0)
+
+
+async def test_a_call_is_tidied_up_once_when_it_is_over(collections: list[str]) -> None:
+    tidying = Tidying()
+    for is_idle in (True, False, False, True, True):
+        tidying.follow(is_idle)
+    await turns()
+    tidying.follow(True)
+    await turns()
+    assert collections == ["collect"]
+
+
+async def test_the_next_call_comes_first(collections: list[str]) -> None:
+    tidying = Tidying()
+    for is_idle in (False, True, False):
+        tidying.follow(is_idle)
+    await turns()
+    assert collections == []
+    tidying.close()
+
+
+async def test_an_idle_station_is_left_alone(collections: list[str]) -> None:
+    tidying = Tidying()
+    tidying.follow(True)
+    await turns()
+    assert collections == []
