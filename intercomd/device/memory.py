@@ -19,10 +19,7 @@ class Tidying:
     def __init__(self) -> None:
         self._timer: asyncio.TimerHandle | None = None
         self._was_busy = False
-        try:
-            self._trim = ctypes.CDLL(None).malloc_trim  # malloc_trim(3), glibc only
-        except AttributeError:
-            self._trim = None
+        self._trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # malloc_trim(3), glibc only
 
     def follow(self, is_idle: bool) -> None:
         """After each change of the station's state."""
