@@ -9,6 +9,7 @@ from importlib.metadata import version
 from intercomd.config.tables import Audio
 from intercomd.media import pcm
 from intercomd.media.opus import library
+from tests.bench import baresip
 
 PACKAGES = ("aiortc", "aioice", "av", "pyalsaaudio", "python-socketio", "aiohttp", "numpy")
 STOCK = (
@@ -33,6 +34,9 @@ def settings() -> str:
             f"ours: Opus mono {audio.bitrate_bps} bit/s, {audio.frame_ms} ms, FEC {audio.fec}, DTX {audio.dtx}, "
             f"receive buffer {audio.buffer_ms} ms, voice processing off",
             STOCK,
+            f"{baresip.version()}; {baresip.NOTE}"
+            if not baresip.missing()
+            else f"without baresip: {baresip.missing()}",
         )
     )
 
