@@ -16,7 +16,7 @@ from intercomd.demo.sound import sentence
 from intercomd.demo.stage import Expected, Late, Stage
 from intercomd.hub.office import ORDER_LIMIT_S, Order, Result, socket_path
 
-NAME: Final = "anna"
+NAME: Final = "resident"
 VOICE: Final = 2
 """Which sentence the browser's microphone says: neither the door's nor the flat's."""
 SPEECH_S: Final = 6.0
@@ -35,12 +35,12 @@ async def on_the_page(stage: Stage) -> None:
         return
     link = await invite(stage.house, NAME)
     voice = microphone(sentence(VOICE), stage.house.household.root)
-    async with browser(voice) as chromium, resident(chromium, link) as anna:
+    async with browser(voice) as chromium, resident(chromium, link) as person:
         try:
-            await _answered(stage, anna)
-            await _calls(stage, anna)
+            await _answered(stage, person)
+            await _calls(stage, person)
         except (PageError, Late) as error:
-            raise Late(f"{error} (the page shows {await anna.shown()})") from error
+            raise Late(f"{error} (the page shows {await person.shown()})") from error
 
 
 PAGE_SCENE = (TITLE, on_the_page, LIMIT_S)
@@ -62,51 +62,51 @@ async def invite(house: House, name: str, group: str | None = None) -> str:
     return f"{house.household.hub_url}/#{result.token}"
 
 
-async def _answered(stage: Stage, anna: Resident) -> None:
+async def _answered(stage: Stage, person: Resident) -> None:
     await stage.house.ask("door", "call", peer=NAME)
-    await anna.phase("ringing_in")
+    await person.phase("ringing_in")
     status = await stage.phase("door", "ringing")
     call_id = status["call"]["callId"]
     stage.expected.append(Expected(call_id, "the call that was answered on the page", "completed", "completed"))
     stage.findings.check("the door calls the resident: the page rings", True)
-    await anna.answer()
-    await anna.phase("connected")
+    await person.answer()
+    await person.phase("connected")
     await stage.phase("door", "connected")
     stage.findings.check("answered on the page: page and door are connected", True)
-    await _talk(stage, anna, "door", "door_spk", "")
-    await anna.reload()
-    await anna.phase("connected")
+    await _talk(stage, person, "door", "door_spk", "")
+    await person.reload()
+    await person.phase("connected")
     back = await stage.phase("door", "connected")
     same = back["call"]["callId"] == call_id and back["call"]["epoch"] > status["call"]["epoch"]
     stage.findings.check("the tab is reloaded: it is back in the same call, in a new epoch", same)
-    await _talk(stage, anna, "door", "door_spk", "after the reload ")
+    await _talk(stage, person, "door", "door_spk", "after the reload ")
     await stage.press("door", "hangup")
-    await anna.phase("idle")
+    await person.phase("idle")
     stage.findings.check("hang-up at the door: the page is idle", True)
 
 
-async def _calls(stage: Stage, anna: Resident) -> None:
+async def _calls(stage: Stage, person: Resident) -> None:
     await stage.phase("door", "idle")
-    await anna.call("flat")
+    await person.call("flat")
     ringing = await stage.phase("flat", "ringing")
     expected = Expected(ringing["call"]["callId"], "the call from the page to the flat", "completed", "completed")
     stage.expected.append(expected)
     await stage.press("flat", "call")
-    await anna.phase("connected")
+    await person.phase("connected")
     await stage.phase("flat", "connected")
     stage.findings.check("the page calls the flat: it rings and answers", True)
-    await _talk(stage, anna, "flat", "flat_handset", "")
-    await anna.hang_up()
-    await anna.phase("idle")
+    await _talk(stage, person, "flat", "flat_handset", "")
+    await person.hang_up()
+    await person.phase("idle")
     await stage.phase("flat", "idle")
     stage.findings.check("hang-up on the page: the flat is idle", True)
 
 
-async def _talk(stage: Stage, anna: Resident, station: str, sink: str, when: str) -> None:
+async def _talk(stage: Stage, person: Resident, station: str, sink: str, when: str) -> None:
     """Both ways at once: what the page plays, and what the station's sink plays."""
     async with stage.recording([sink]) as (room,):
         heard = room.with_suffix(".page.raw")
-        heard.write_bytes((await anna.hear(SPEECH_S)).tobytes())
+        heard.write_bytes((await person.hear(SPEECH_S)).tobytes())
     await _heard(stage, f"{when}the page hears the {station}", stage.voice(station), heard)
     await _heard(stage, f"{when}the {station} hears the page", sentence(VOICE), room)
 

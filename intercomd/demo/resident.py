@@ -1,6 +1,6 @@
 """A resident with the page in a real browser: headless Chromium, whose microphone speaks a recorded sentence.
 
-`async with browser(voice) as chromium, resident(chromium, link) as anna:` where `voice` comes from `microphone`.
+`async with browser(voice) as chromium, resident(chromium, link) as person:` where `voice` comes from `microphone`.
 Playwright and Chromium are for tests and the scripted demo only; `lacking()` says what of them is missing.
 """
 
@@ -35,12 +35,11 @@ FLAGS: Final = (
     "--disable-default-apps",
     "--disable-gpu",
     "--disable-dev-shm-usage",
-    "--use-fake-device-for-media-stream",
     "--autoplay-policy=no-user-gesture-required",
     # A machine without a network has only this.
     "--allow-loopback-in-peer-connection",
 )
-"""Debian's Chromium as root in a container, talking to nobody but us, with a microphone that is a file."""
+"""Debian's Chromium as root in a container, talking to nobody but us."""
 
 _RECORD: Final = """async (seconds) => {
   // What comes out of the loudspeaker: MediaStreamTrackProcessor gives the decoded samples, whatever plays them.
@@ -91,13 +90,14 @@ def microphone(sentence: Path, folder: Path) -> Path:
 
 
 @asynccontextmanager
-async def browser(voice: Path, *more: str, grant: bool = True) -> "AsyncIterator[Browser]":
-    """Chromium. Its microphone says `voice` again and again; `grant`: the permission for it is given unasked."""
+async def browser(voice: Path | None, *more: str) -> "AsyncIterator[Browser]":
+    """Chromium, which allows everything unasked. Its microphone says `voice` again and again; None: there is no
+    microphone."""
     from playwright.async_api import async_playwright
 
     program = next(path for name in BROWSERS if (path := shutil.which(name)))
-    granted = ["--use-fake-ui-for-media-stream"] if grant else []
-    flags = [*FLAGS, *granted, f"--use-file-for-fake-audio-capture={voice}", *more]
+    said = [f"--use-file-for-fake-audio-capture={voice}", "--use-fake-device-for-media-stream"] if voice else []
+    flags = [*FLAGS, "--use-fake-ui-for-media-stream", *said, *more]
     async with async_playwright() as playwright:
         chromium = await playwright.chromium.launch(executable_path=program, headless=True, args=flags)
         try:
@@ -136,8 +136,8 @@ class Resident:
         await self.ready()
 
     async def ready(self, limit_s: float = LIMIT_S) -> None:
-        """Signed in, connected, able to ring."""
-        await self.see('#ready[data-state="yes"], #ready[data-state="silent"]', limit_s)
+        """Signed in, connected, able to ring in one way or another."""
+        await self.see(", ".join(f'#ready[data-state="{state}"]' for state in ("yes", "silent", "denied")), limit_s)
 
     async def another_tab(self) -> "Resident":
         """The same browser's second tab."""

@@ -8,13 +8,15 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from intercomd.demo.house import House, HouseError
+from intercomd.demo.page_scene import NAME, invite
 from intercomd.demo.panel import Panel
 from intercomd.demo.sound import SoundError
 
 DONE, FAILED = 0, 1
 
 WELCOME = """
-  The panel page:   {url}
+  The panel page:        {url}
+  The resident's page:   {resident}   (once; 住户页面，链接只能用一次)
 
   1  Open it in a browser on this machine. Phone size works too.      在本机浏览器中打开上面的网址。
   2  Press the bell at the door: the flat rings.                      按门口机的门铃：室内机响铃。
@@ -22,6 +24,8 @@ WELCOME = """
   4  Toggle the speaker; kill a daemon in the middle of the call;     切换免提；在通话中杀掉进程；
      unplug a sound card. The call comes back by itself.              拔掉声卡。通话会自动恢复。
   5  Hang up with the red button. Ctrl-C here ends everything.        按红色键挂断。在此按 Ctrl-C 结束全部。
+  6  On the resident's page call a station, or let the door ring it:  在住户页面呼叫任一站点；或让门口机呼叫住户：
+     intercomctl --socket {door} call {name}
 
   There is no sound card in this: the people at both ends are recorded sentences, through real ALSA and WebRTC.
   这里没有使用声卡：两端说话的是预先录好的句子，声音经过真实的 ALSA 与 WebRTC。
@@ -57,7 +61,9 @@ async def _interactive(options: argparse.Namespace) -> int:
     async with House(keep=options.keep) as house:
         panel = Panel(house.stations, house.journal, house.supervisor, house.cards)
         try:
-            print(WELCOME.format(url=await panel.start(options.port)), flush=True)
+            url, link = await panel.start(options.port), await invite(house, NAME)
+            door = house.household.station("door").control
+            print(WELCOME.format(url=url, resident=link, door=door, name=NAME), flush=True)
             await stopped.wait()
             print("Ending everything. 正在结束。", flush=True)
         finally:

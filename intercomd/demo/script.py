@@ -12,6 +12,7 @@ from intercomd.demo.checks import Findings
 from intercomd.demo.control import ControlError
 from intercomd.demo.edges import Edges
 from intercomd.demo.house import House
+from intercomd.demo.page_scene import PAGE_SCENE
 from intercomd.demo.scenes import SCENES, Scene
 from intercomd.demo.sound import SoundError
 from intercomd.demo.stage import Late, Stage
@@ -45,7 +46,7 @@ async def run_script(json_file: Path | None, keep: bool) -> bool:
             await edges.following(FOLLOW_LIMIT_S)
             stage = Stage(house, findings, edges)
             is_quiet = True
-            for title, scene, limit_s in SCENES:
+            for title, scene, limit_s in (*SCENES, PAGE_SCENE):
                 if is_quiet:
                     is_quiet = await _play(stage, title, scene, limit_s)
                 else:
