@@ -20,6 +20,7 @@ NAME: Final = "resident"
 VOICE: Final = 2
 """Which sentence the browser's microphone says: neither the door's nor the flat's."""
 SPEECH_S: Final = 6.0
+SETTLE_S: Final = 3.0
 TITLE: Final = "the resident's page: the door rings in a browser, the tab is reloaded, the page calls the flat"
 LIMIT_S: Final = 150.0
 
@@ -104,6 +105,8 @@ async def _calls(stage: Stage, person: Resident) -> None:
 
 async def _talk(stage: Stage, person: Resident, station: str, sink: str, when: str) -> None:
     """Both ways at once: what the page plays, and what the station's sink plays."""
+    # Until it has found its depth, the browser's receive buffer stretches time, and stretched speech does not correlate.
+    await asyncio.sleep(SETTLE_S)
     async with stage.recording([sink]) as (room,):
         heard = room.with_suffix(".page.raw")
         heard.write_bytes((await person.hear(SPEECH_S)).tobytes())
