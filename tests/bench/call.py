@@ -9,10 +9,11 @@ from intercomd.demo.control import ControlError
 from intercomd.demo.house import House, HouseError
 from intercomd.demo.sound import SoundError
 from tests.bench.calls import calls
+from tests.bench.contenders import STOCK, Scene
 from tests.bench.ears import EarError
 from tests.bench.hands import Late
 from tests.bench.load import LoadWatch
-from tests.bench.mouth_to_ear import STOCK, Taken, Unheard, mouth_to_ear
+from tests.bench.mouth_to_ear import Unheard, mouth_to_ear
 from tests.bench.programs import ProgramError
 from tests.bench.report import Row, broken, invalid
 from tests.bench.restore import restore
@@ -37,11 +38,11 @@ async def call(wanted: Sequence[str], load_before: float) -> list[Row]:
 
 
 async def _parts(house: House, directory: Path, wanted: Sequence[str], load_before: float) -> list[Row]:
-    taken = Taken()
+    scene = Scene(house, directory)
     parts: dict[str, Part] = {
         "starts": lambda: starts(house),
-        "mouth-to-ear": lambda: mouth_to_ear(house, directory, taken),
-        "calls": lambda: calls(house, directory, taken.answer_s[STOCK]),
+        "mouth-to-ear": lambda: mouth_to_ear(scene),
+        "calls": lambda: calls(house, directory, scene.answer_s[STOCK]),
         "restore": lambda: restore(house, directory),
     }
     rows: list[Row] = []

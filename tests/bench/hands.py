@@ -66,7 +66,8 @@ class Hands:
                 lambda edge: edge.at_ns >= since_ns and (edge.station, edge.line, edge.value) == wanted, LIMIT_S
             )
         except TimeoutError:
-            raise Late(f"{station}'s line {line} did not rise within {LIMIT_S:g} s") from None
+            stand = "; ".join([await self._stand(name) for name in self._controls])
+            raise Late(f"{station}'s line {line} did not rise within {LIMIT_S:g} s: {stand}") from None
 
     async def see(self, station: str, what: str, so: Callable[[Status], Any]) -> Status:
         """Poll until the status is so."""
@@ -95,6 +96,13 @@ class Hands:
             await self.see(station, "is idle", lambda status: status["phase"] == "idle")
         await self.release(by, "hangup")
         self._edges.seen.clear()
+
+    async def _stand(self, station: str) -> str:
+        try:
+            status: Status = (await self._controls[station].ask({"command": "status"}))["status"]
+        except ControlError as error:
+            return f"{station}: {error}"
+        return f"{station}: {status['phase']}, link {status['link']['state']}, error {status['error']}"
 
     async def _heard_s(self, station: str, since_ns: int) -> float:
         """From then to the first voice out of the station's decoder."""
