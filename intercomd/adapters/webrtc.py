@@ -2,12 +2,11 @@
 
 aiortc's own audio path costs 80 ms always and 200 ms more after one lost packet, so two hooks go round it: our Opus
 packets are what the local track returns (public API), and the receiver's jitter buffer, a private attribute, is
-replaced by a sink that hands raw packets to `ReceivedVoice`. Without that attribute (`seam_intact`) the stock track is
-used. Every other reach into private parts is guarded: where it fails, the call works, with longer waits.
+replaced by a sink that hands raw packets to `ReceivedVoice`. Without it (`seam_intact`) the stock track is used. Every
+other reach into private parts is guarded: where it fails, the call works, with longer waits.
 """
 
 import asyncio
-import gc
 import logging
 import socket
 from collections.abc import Callable, Coroutine, Iterator, Sequence
@@ -232,8 +231,7 @@ class _Peer:
         self._track.detach()
 
     async def close(self) -> None:
-        if self._closing is None:
-            self._closing = asyncio.ensure_future(self._close())
+        self._closing = self._closing or asyncio.ensure_future(self._close())
         await asyncio.shield(self._closing)
 
     async def _close(self) -> None:
@@ -255,11 +253,9 @@ class _Peer:
     # ------------------------------------------------------------------------------------------- what comes in
 
     def _hear_state(self) -> None:
-        if self._closing is not None:  # by us
-            return
-        if self._pc.connectionState == "failed":
+        if self._pc.connectionState == "failed" and self._closing is None:
             self._on_end("ICE found no path to the peer, or DTLS failed")
-        elif self._pc.connectionState == "closed":
+        elif self._pc.connectionState == "closed" and self._closing is None:
             self._grace = self._loop.call_later(_PEER_CLOSED_GRACE_S, self._on_end, "the peer closed the connection")
 
     def _hear_stock_track(self, track: MediaStreamTrack) -> None:
@@ -385,14 +381,6 @@ async def _close_for_good(pc: RTCPeerConnection, connection: Any) -> None:
         await asyncio.wait({asking})
 
 
-async def _close_and_sweep(ended: Epoch) -> None:
-    """A closed connection of aiortc is a web of reference cycles with 0.1 MB of native memory in it, and Python puts a
-    full collection off for some 50 calls. Frozen as the station's start leaves the heap, one takes 2 ms."""
-    await ended.close()
-    del ended  # or it would be spared
-    gc.collect()
-
-
 class WebRtcMedia:
     """The `Media` port. Construct it anywhere; its methods belong to the event loop."""
 
@@ -457,7 +445,7 @@ class WebRtcMedia:
         ended.detach()
         self._sent.stop()
         self._received.reset()
-        self._in_background(_close_and_sweep(ended))
+        self._in_background(ended.close())
 
     def _in_background(self, closing: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(closing)

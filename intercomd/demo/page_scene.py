@@ -105,7 +105,7 @@ async def _calls(stage: Stage, person: Resident) -> None:
 
 async def _talk(stage: Stage, person: Resident, station: str, sink: str, when: str) -> None:
     """Both ways at once: what the page plays, and what the station's sink plays."""
-    # Until it has found its depth, the browser's receive buffer stretches time, and stretched speech does not correlate.
+    # Until its receive buffer has found its depth, the browser stretches time: such speech does not correlate.
     await asyncio.sleep(SETTLE_S)
     async with stage.recording([sink]) as (room,):
         heard = room.with_suffix(".page.raw")
