@@ -91,13 +91,12 @@ def microphone(sentence: Path, folder: Path) -> Path:
 
 @asynccontextmanager
 async def browser(voice: Path | None, *more: str) -> "AsyncIterator[Browser]":
-    """Chromium, which allows everything unasked. Its microphone says `voice` again and again; None: there is no
-    microphone."""
+    """Chromium. Its microphone says `voice` again and again; None: there is no microphone."""
     from playwright.async_api import async_playwright
 
     program = next(path for name in BROWSERS if (path := shutil.which(name)))
     said = [f"--use-file-for-fake-audio-capture={voice}", "--use-fake-device-for-media-stream"] if voice else []
-    flags = [*FLAGS, "--use-fake-ui-for-media-stream", *said, *more]
+    flags = [*FLAGS, *said, *more]
     async with async_playwright() as playwright:
         chromium = await playwright.chromium.launch(executable_path=program, headless=True, args=flags)
         try:
@@ -111,8 +110,9 @@ async def resident(
     chromium: "Browser", link: str, watch: "Callable[[BrowserContext], Awaitable[None]] | None" = None, **options: Any
 ) -> "AsyncIterator[Resident]":
     """Somebody who opens their invitation's link in a browser of their own and signs in. `watch` is told of the browser
-    before that; `options` are Playwright's."""
-    context = await chromium.new_context(**{"viewport": PHONE, "locale": "en-GB", **options})
+    before that; `options` are Playwright's. The microphone is allowed unless they say otherwise."""
+    usual = {"viewport": PHONE, "locale": "en-GB", "permissions": ["microphone"]}
+    context = await chromium.new_context(**{**usual, **options})
     try:
         if watch is not None:
             await watch(context)

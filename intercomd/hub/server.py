@@ -78,7 +78,9 @@ class HubServer:
             heartbeat_s=settings.heartbeat_s,
         )
         self._site = Site.of(settings)
-        self._web = Web(self._database, self._registry, self._presence, ice_servers, _page())
+        self._web = Web(
+            self._database, self._registry, self._presence, ice_servers, _page(), is_secure=self._site.secure
+        )
         self._residents = Residents(
             self._database, self._registry, self._presence, self._clock, self._site, journal, self._directory_changed
         )

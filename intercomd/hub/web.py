@@ -3,9 +3,10 @@ answers have."""
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from aiohttp import web
+from aiohttp.typedefs import Handler, Middleware
 
 from intercomd import __version__
 from intercomd.core.protocol import IceServer, encode
@@ -29,10 +30,11 @@ _HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
     "Referrer-Policy": "no-referrer",
-    "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
     "Cache-Control": "no-store",
 }
+_HEADERS_OF_SECURE_SITES = {"Cross-Origin-Opener-Policy": "same-origin"}
+"""Elsewhere browsers ignore it and complain."""
 _FOR_EVER = "public, max-age=31536000, immutable"
 
 
@@ -62,6 +64,8 @@ class Web:
         presence: Presence,
         ice_servers: Sequence[IceServer],
         page: Page,
+        *,
+        is_secure: bool = False,
     ) -> None:
         self.pulse = Pulse()
         self._database = database
@@ -70,9 +74,10 @@ class Web:
         self._ice_servers = [encode(server) for server in ice_servers]
         self._failures = Buckets(CONNECTS)
         self._page = page
+        self._headers = {**_HEADERS, **_HEADERS_OF_SECURE_SITES} if is_secure else _HEADERS
 
     def attach(self, app: web.Application) -> None:
-        app.middlewares.append(_with_headers)
+        app.middlewares.append(_adding(self._headers))
         app.router.add_get("/", self._index)
         app.router.add_get(PREFIX + "{name}", self._file)
         app.router.add_get("/healthz", self._health)
@@ -122,23 +127,23 @@ class Web:
         return web.json_response({"iceServers": self._ice_servers})
 
 
-@web.middleware
-async def _with_headers(
-    request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
-) -> web.StreamResponse:
-    try:
-        response = await handler(request)
-    except web.HTTPException as answer:
-        _add_headers(answer)
-        raise
-    if not response.prepared:
-        _add_headers(response)
-    return response
+def _adding(headers: Mapping[str, str]) -> Middleware:
+    def add(response: web.StreamResponse) -> None:
+        for name, value in headers.items():
+            response.headers.setdefault(name, value)
 
+    @web.middleware
+    async def with_headers(request: web.Request, handler: Handler) -> web.StreamResponse:
+        try:
+            response = await handler(request)
+        except web.HTTPException as answer:
+            add(answer)
+            raise
+        if not response.prepared:
+            add(response)
+        return response
 
-def _add_headers(response: web.StreamResponse) -> None:
-    for name, value in _HEADERS.items():
-        response.headers.setdefault(name, value)
+    return with_headers
 
 
 def _sent(request: web.Request, asset: Asset, headers: Mapping[str, str] | None = None) -> web.Response:

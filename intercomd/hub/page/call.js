@@ -126,7 +126,7 @@ function ringOn(state, call, reason) {
 function initiate(state) {
   const { call } = state;
   const ask = state.registered ? [send("initiate_call", { callId: call.id, recipientId: call.peer })] : [];
-  return step(state, ...ask, timer("dial", LIMITS.dial, call));
+  return step(state, ...ask, timer("dial", state.registered ? LIMITS.dial : LIMITS.dialAway, call));
 }
 
 function whileDialling(state, call, event) {

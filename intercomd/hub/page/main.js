@@ -122,6 +122,8 @@ class Page {
     this.resident = resident.name;
     this.model.screen = "home";
     this.draw();
+    // Where the browser lets it: an installed page, or one that was reloaded, needs no touch.
+    this.sounds.unlock();
     this.instance ??= await claimInstance();
     this.link = new Link(this.instance, this.linkListener());
     this.link.open();
@@ -279,6 +281,10 @@ class Page {
   async refresh() {
     if (this.model.screen !== "home" || document.visibilityState === "hidden") return;
     const [stations, calls] = await Promise.allSettled([directory(), recentCalls()]);
+    if (stations.reason?.status === 401) {
+      this.out("ended");
+      return;
+    }
     if (stations.status === "fulfilled") this.model.stations = stations.value;
     if (calls.status === "fulfilled") this.model.calls = calls.value;
     else this.model.calls ??= "failed";

@@ -6,7 +6,7 @@
 import { step, send, timer, cancel, patch, fail } from "./closing.js";
 
 export const LIMITS = {
-  dial: 10, connect: 10, ringSlack: 15, grace: 120, backoff: 1, attempts: 3,
+  dial: 10, dialAway: 5, connect: 10, ringSlack: 15, grace: 120, backoff: 1, attempts: 3,
   // From the tone that announces a call that has come back to its microphone.
   microphone: 0.4,
 };

@@ -17,6 +17,9 @@ from intercomd.demo.sound import sentence
 from tests.e2e.page.scene import Scene, start_hub
 from tests.e2e.page.witness import Witness
 
+RING_S = 12
+INSECURE_HOST = "insecure.test"
+"""By this name the same hub is at an address that browsers do not trust."""
 GRACE_S = 4
 """How long a closed tab keeps its call here."""
 
@@ -41,7 +44,7 @@ def _children() -> set[str]:
 @pytest_asyncio.fixture(loop_scope="session", scope="package")
 async def house() -> AsyncIterator[House]:
     """With a short grace, so that a test can wait for its end."""
-    async with House(ring_timeout_s=20, pause_s=0.4) as house:
+    async with House(ring_timeout_s=RING_S, pause_s=0.4) as house:
         await house.supervisor.stop(HUB)
         config = house.household.hub_config
         config.write_text(config.read_text() + f"grace_s = {GRACE_S}\n")
@@ -54,7 +57,7 @@ async def house() -> AsyncIterator[House]:
 @pytest_asyncio.fixture(loop_scope="session", scope="package")
 async def chromium(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Browser]:
     voice = microphone(sentence(VOICE), tmp_path_factory.mktemp("voice"))
-    async with browser(voice) as chromium:
+    async with browser(voice, f"--host-resolver-rules=MAP {INSECURE_HOST} 127.0.0.1") as chromium:
         yield chromium
 
 

@@ -16,6 +16,8 @@ from intercomd.demo.listen import SAME_VOICE, find, read_raw, read_wav
 from intercomd.demo.page_scene import VOICE
 from intercomd.demo.resident import Resident
 from intercomd.demo.sound import sentence
+from intercomd.hub.admin import _ask
+from intercomd.hub.office import Order, socket_path
 
 ON_THE_PAGE = [
     pytest.mark.asyncio(loop_scope="session"),
@@ -114,3 +116,10 @@ class Scene:
 
 def start_hub(house: House) -> None:
     house.supervisor.start(house._program(HUB, "hub", house.household.hub_config))
+
+
+async def add_station(house: House, name: str) -> str:
+    """Its token."""
+    result = await _ask(socket_path(house.household.hub_database), Order("add-station", name))
+    assert result.token, result.message
+    return result.token

@@ -103,6 +103,7 @@ async def test_a_busy_flat_is_told(scene: Scene, anna: Resident) -> None:
     await anna.call("flat")
     await anna.see("#error")
     assert await anna.page.inner_text("#error-text") == "flat is in another call."
+    assert await anna.page.get_attribute("#error", "data-kind") == "UnknownError"
     await anna.click("error-ok")
     await anna.see("#error", state="hidden")
     await scene.phase("flat", "connected")
