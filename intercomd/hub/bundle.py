@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-_IMPORT: Final = re.compile(r'import \{ ([\w, ]+) \} from "\./([\w./-]+)";$')
+_IMPORT: Final = re.compile(r'import \{ ((?:\w+, )*\w+) \} from "\./([\w./-]+)";$')
 _EXPORT: Final = re.compile(r"^export (?=(?:async )?function|class|const|let)")
 _DECLARED: Final = re.compile(r"(?:async function|function|class|const|let) (\w+)")
 
