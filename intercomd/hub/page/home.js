@@ -53,7 +53,7 @@ export class Home {
   newStation({ id, name, role }) {
     const mark = create("span", "mark", createIcon(role === "group" ? "group" : "door"));
     const words = create("span", "words", create("span", "name"), create("span", "sub"));
-    const button = create("button", "row", mark, words, create("span", "go round", createIcon("phone")));
+    const button = create("button", "row", mark, words, create("span", "dial round", createIcon("phone")));
     button.type = "button";
     button.onclick = () => this.acts.call(id, name);
     return create("li", "", button);

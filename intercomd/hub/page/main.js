@@ -307,6 +307,8 @@ class Page {
     this.home.render(model);
     this.callView.render(model);
     this.sounds.last(call?.phase === "ringing_in" ? "ringing" : OUTGOING_SOUND[call?.phase] ?? null);
+    // It would cover the buttons of what came after it.
+    if (call || this.state.failure) show(byId("toast"), false);
     this.announce(call);
   }
 
