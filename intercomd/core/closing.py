@@ -8,6 +8,7 @@ from intercomd.core.effects import (
     CancelTimer,
     CloseMicrophone,
     Effect,
+    FlushOutbox,
     Jingle,
     Persist,
     Play,
@@ -143,6 +144,8 @@ def _bury(
     if station.route is not station.settings.default_route:
         after = replace(after, route=station.settings.default_route)
         effects.append(SetRoute(after.route))
+    if station.registered:
+        effects.append(FlushOutbox())
     code = code or _failure_of(call, reason)
     effects.append(Report(code or ErrorCode.CALL_ENDED, call.call_id, call.peer_id, call.epoch, reason.value))
     if code is None:

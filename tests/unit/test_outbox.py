@@ -1,0 +1,76 @@
+"""Waiting records reach the hub in messages that it takes."""
+
+import asyncio
+from typing import Any
+
+import msgspec
+import pytest
+
+from intercomd.core.protocol import MAX_MESSAGE_BYTES, CallRecord, EndReason, Metrics, Reply, UploadRecords, encode
+from intercomd.device.outbox import Outbox, batch
+from intercomd.fakes.journal import FakeJournal
+from intercomd.ports import Unreachable
+
+
+def record(number: int) -> CallRecord:
+    figures = Metrics(0.0651234, 3, 12345, 0.00017321, 0.0007212, 61.049123, 0.00123, 0.0400001)
+    return CallRecord(f"{number:032x}" * 2, "x" * 100, "caller", EndReason.COMPLETED, 1.7e9, 1.8e9, 1.75e9, figures)
+
+
+class Shelf:
+    """A store's outbox and a hub in one."""
+
+    def __init__(self, records: int) -> None:
+        self.waiting = [record(number) for number in range(records)]
+        self.taken: list[str] = []
+        self.sizes: list[int] = []
+        self.away = False
+
+    async def waiting_records(self, limit: int) -> list[CallRecord]:
+        return self.waiting[:limit]
+
+    async def forget_records(self, call_ids: list[str]) -> None:
+        self.waiting = [one for one in self.waiting if one.call_id not in call_ids]
+
+    async def request(self, request: Any, deadline_s: float) -> Reply:
+        if self.away:
+            raise Unreachable
+        assert isinstance(request, UploadRecords)
+        self.sizes.append(len(msgspec.json.encode(encode(request))))
+        self.taken += [one.call_id for one in request.records]
+        return Reply(ok=True)
+
+
+@pytest.mark.parametrize("records", [1, 199, 200, 450])
+async def test_all_waiting_records_arrive_in_messages_that_the_hub_takes(records: int) -> None:
+    shelf = Shelf(records)
+    wanted = [one.call_id for one in shelf.waiting]
+    running = asyncio.ensure_future(run(shelf))
+    while shelf.waiting:
+        await asyncio.sleep(0)
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    assert shelf.taken == wanted
+    assert max(shelf.sizes) < MAX_MESSAGE_BYTES
+
+
+async def run(shelf: Shelf) -> None:
+    outbox = Outbox(shelf, shelf, FakeJournal())  # type: ignore[arg-type]
+    outbox.flush()
+    await outbox.run()
+
+
+async def test_what_an_unreachable_hub_did_not_take_stays() -> None:
+    shelf = Shelf(3)
+    shelf.away = True
+    running = asyncio.ensure_future(run(shelf))
+    for _ in range(10):
+        await asyncio.sleep(0)
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    assert len(shelf.waiting) == 3
+
+
+def test_a_single_record_always_goes() -> None:
+    assert len(batch([record(1)])) == 1
+    assert batch([]) == ()
