@@ -194,6 +194,7 @@ class Page {
     const clock = (reply.serverTime ?? Date.now() / 1000) - Date.now() / 1000;
     this.hear({ type: "linked", me: this.resident, calls: reply.calls ?? [], clock });
     if (this.wasLinked) this.refresh();
+    else performance.mark("intercom:linked");
     this.wasLinked = true;
   }
 
