@@ -24,7 +24,8 @@ COMMANDS = """commands:
   device [--config FILE]               run the station
   hub [--config FILE]                  run the hub
   hub add-station NAME [--group G]     make a station known; prints its token, once
-  hub invite NAME                      print a resident's link
+  hub invite NAME                      print a link that signs in one browser of a resident, once
+  hub revoke NAME                      end a station's token or a resident's sessions, at once
   hub list                             who is known, who is connected
   check-config FILE                    name every mistake of a configuration file
   demo [--scripted] [--json FILE]      a hub and two stations on this machine, with a panel page
@@ -62,7 +63,7 @@ def _device(argv: list[str]) -> int:
 
 
 def _hub(argv: list[str]) -> int:
-    parser = _config_parser("hub", "Run the hub or, with add-station, invite or list, administer it.")
+    parser = _config_parser("hub", "Run the hub or, with add-station, invite, revoke or list, administer it.")
     options, rest = parser.parse_known_args(argv)
     if rest and rest[0].startswith("-"):
         parser.error(f"unknown option {rest[0]}")

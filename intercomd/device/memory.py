@@ -9,8 +9,9 @@ import asyncio
 import ctypes
 import gc
 
-AFTER_S = 2.5
-"""From the end of a call: connections close in the background within 2 s."""
+AFTER_S = 0.25
+"""From the end of a call. Calls in a row leave no long pause: at 2.5 s the sweep came after few of them, and 200 calls
+grew by 0.9 to 1.2 % instead of 0.4. What a slow server keeps open is swept after the next call."""
 
 
 class Tidying:

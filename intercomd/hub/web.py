@@ -24,7 +24,8 @@ MAX_LAG_S = 2.0
 _HEADERS = {
     # Scripts, styles, sockets: only ours. Nothing is embedded, nothing embeds us, nothing is sent elsewhere.
     "Content-Security-Policy": (
-        "default-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; object-src 'none'"
+        "default-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; object-src 'none'; "
+        "require-trusted-types-for 'script'"
     ),
     "Permissions-Policy": "microphone=(self), speaker-selection=(self), camera=(), geolocation=(), display-capture=()",
     "X-Content-Type-Options": "nosniff",

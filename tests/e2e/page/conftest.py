@@ -17,7 +17,7 @@ from intercomd.demo.sound import sentence
 from tests.e2e.page.scene import Scene, start_hub
 from tests.e2e.page.witness import Witness
 
-RING_S = 12
+RING_S = 10
 INSECURE_HOST = "insecure.test"
 """By this name the same hub is at an address that browsers do not trust."""
 GRACE_S = 4

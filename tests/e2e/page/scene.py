@@ -27,7 +27,7 @@ ON_THE_PAGE = [
 """Marks of every module here: one event loop for all, since one Chromium serves all."""
 LIMIT_S = 20.0
 LOOK_S = 0.03
-SPEECH_S = 5.0
+SPEECH_S = 4.0
 TRIES = 3
 SINKS = {"door": "door_spk", "flat": "flat_handset", "kitchen": "kitchen_spk"}
 

@@ -202,6 +202,17 @@ async def test_an_incoming_call_of_the_past_is_ended_again(rules: Rules) -> None
     assert back["state"]["call"] is None
 
 
+@pytest.mark.parametrize(
+    ("reason", "told"),
+    [("timeout", "told.missed"), ("cancelled", "told.missed"), ("answered_elsewhere", "told.elsewhere")],
+)
+async def test_who_does_not_answer_is_told_and_not_alarmed(rules: Rules, reason: str, told: str) -> None:
+    over = await rules.after(*RINGING, notice("call_cancelled", 2, reason=reason))
+    assert over["state"]["failure"] is None
+    assert [effect["text"] for effect in over["effects"] if effect["do"] == "tell"] == [told]
+    assert "jingle" not in orders(over)
+
+
 async def test_what_was_heard_before_is_not_heard_again(rules: Rules) -> None:
     replay = await rules.after(*TALKING, notice("call_ended", 3, reason="completed"))
     assert replay["shown"] == "idle"
