@@ -21,10 +21,10 @@ from aiohttp import ClientError, ClientSession, ClientTimeout
 
 from intercomd.demo.cards import RigCards
 from intercomd.demo.control import ControlError, ask
-from intercomd.demo.household import RING_TIMEOUT_S, Household, StationPlan, keep_token, lay_out, plan
+from intercomd.demo.household import RING_TIMEOUT_S, Household, StationPlan, Tables, keep_token, lay_out, plan
 from intercomd.demo.journal import Journal
 from intercomd.demo.sound import SoundRig
-from intercomd.demo.supervisor import Program, Supervisor
+from intercomd.demo.supervisor import SETTLED_S, Program, Supervisor
 from intercomd.hub.office import Order, Result, socket_path
 
 HUB = "hub"
@@ -46,13 +46,24 @@ class HouseError(Exception):
 class House:
     """To be entered in the main thread, with the event loop running there."""
 
-    def __init__(self, *, ring_timeout_s: float = RING_TIMEOUT_S, pause_s: float = PAUSE_S, keep: bool = False) -> None:
+    def __init__(
+        self,
+        *,
+        ring_timeout_s: float = RING_TIMEOUT_S,
+        pause_s: float = PAUSE_S,
+        keep: bool = False,
+        changed: Tables | None = None,
+        settled_s: float = SETTLED_S,
+    ) -> None:
+        """`changed`: configuration that differs from a demo's (`lay_out`). `settled_s`: after what life a dead daemon
+        is started again at once."""
         self._ring_timeout_s = ring_timeout_s
+        self._changed = changed
         self._pause_s = pause_s
         self._keep = keep
         self._stack = AsyncExitStack()
         self.journal = Journal()
-        self.supervisor = Supervisor(self.journal)
+        self.supervisor = Supervisor(self.journal, settled_s)
         self.household: Household
         self.rig: SoundRig
         self.cards: RigCards
@@ -94,7 +105,7 @@ class House:
         if len(str(root)) > MAX_ROOT_CHARS:
             raise HouseError(f"{root} is too long a path for sockets: choose another one, as TMPDIR=/tmp")
         self.household = plan(root, _free_port())
-        lay_out(self.household, self._ring_timeout_s)
+        lay_out(self.household, self._ring_timeout_s, self._changed)
         names = [station.name for station in self.stations]
         self.rig = self._stack.enter_context(SoundRig(names))
         self.cards = RigCards(self.rig, self._pause_s)

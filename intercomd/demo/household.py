@@ -11,6 +11,7 @@ RING_TIMEOUT_S = 60.0
 
 Model = Literal["door", "handset", "tile"]
 Value = str | int | float | bool
+Tables = Mapping[str, Mapping[str, Value]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,14 +79,18 @@ def plan(root: Path, hub_port: int) -> Household:
     return Household(root, hub_port, (door, flat, kitchen))
 
 
-def lay_out(household: Household, ring_timeout_s: float = RING_TIMEOUT_S) -> None:
-    """Make the directories and write the configurations. The tokens come from the hub, later."""
+def lay_out(household: Household, ring_timeout_s: float = RING_TIMEOUT_S, changed: Tables | None = None) -> None:
+    """Make the directories and write the configurations. The tokens come from the hub, later. `changed` holds what
+    differs from a demo's configuration: its table `hub` for the hub, the others for every station."""
+    changed = changed or {}
+    of_hub = {name: table for name, table in changed.items() if name == "hub"}
+    of_stations = {name: table for name, table in changed.items() if name != "hub"}
     for place in (household.hub_config.parent, *(station.home for station in household.stations)):
         place.mkdir(mode=0o700)
-    _write(household.hub_config, _hub_tables(household, ring_timeout_s))
+    _write(household.hub_config, _merged(_hub_tables(household, ring_timeout_s), of_hub))
     for station in household.stations:
         station.state.mkdir(mode=0o700)
-        _write(station.config, _station_tables(household, station))
+        _write(station.config, _merged(_station_tables(household, station), of_stations))
 
 
 def keep_token(station: StationPlan, token: str) -> None:
@@ -94,7 +99,7 @@ def keep_token(station: StationPlan, token: str) -> None:
     station.token.write_text(token + "\n")
 
 
-def _hub_tables(household: Household, ring_timeout_s: float) -> Mapping[str, Mapping[str, Value]]:
+def _hub_tables(household: Household, ring_timeout_s: float) -> Tables:
     return {
         "hub": {
             "listen": "127.0.0.1",
@@ -105,7 +110,7 @@ def _hub_tables(household: Household, ring_timeout_s: float) -> Mapping[str, Map
     }
 
 
-def _station_tables(household: Household, station: StationPlan) -> Mapping[str, Mapping[str, Value]]:
+def _station_tables(household: Household, station: StationPlan) -> Tables:
     name = station.name
     return {
         "station": {
@@ -128,7 +133,11 @@ def _station_tables(household: Household, station: StationPlan) -> Mapping[str, 
     }
 
 
-def toml(tables: Mapping[str, Mapping[str, Value]]) -> str:
+def _merged(tables: Tables, changed: Tables) -> Tables:
+    return {**tables, **{name: {**tables.get(name, {}), **table} for name, table in changed.items()}}
+
+
+def toml(tables: Tables) -> str:
     """TOML text. A JSON string without a DEL is a TOML basic string, and so are its numbers and booleans."""
     blocks: Sequence[str] = [
         "\n".join([f"[{name}]", *(f"{key} = {json.dumps(value)}" for key, value in table.items())])

@@ -71,8 +71,9 @@ def dies_with_us(argv: Sequence[str]) -> list[str]:
 class Supervisor:
     """Owns the children. All methods on the event loop; `close` is idempotent and leaves none behind."""
 
-    def __init__(self, journal: Journal) -> None:
+    def __init__(self, journal: Journal, settled_s: float = SETTLED_S) -> None:
         self._journal = journal
+        self._settled_s = settled_s
         self._views: dict[str, ProcessView] = {}
         self._processes: dict[str, asyncio.subprocess.Process] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
@@ -121,7 +122,7 @@ class Supervisor:
                 self._note(program.name, "its configuration is wrong; it is not started again")
                 self._change(program.name, state=ProcessState.REFUSED, pid=None)
                 return
-            restarts = 1 if time.monotonic() - began > SETTLED_S else restarts + 1
+            restarts = 1 if time.monotonic() - began > self._settled_s else restarts + 1
             delay_s = restart_delay_s(restarts)
             self._note(program.name, f"{_ended(status)}; its supervisor starts it again in {delay_s:.1f} s")
             self._change(program.name, state=ProcessState.WAITING, pid=None)

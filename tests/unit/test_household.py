@@ -22,6 +22,18 @@ def test_every_configuration_passes_check_config(tmp_path: Path) -> None:
     assert hub.database_url.endswith(str(household.hub_database))
 
 
+def test_what_is_changed_is_changed_where_it_belongs(tmp_path: Path) -> None:
+    household = plan(tmp_path, 8123)
+    lay_out(household, changed={"hub": {"grace_s": 20.0}, "call": {"grace_s": 21.0}})
+    station = household.stations[0]
+    keep_token(station, "secret")
+    config = load(station.config, "device", {})
+    assert (config.call.grace_s, config.call.peer) == (21.0, station.peer)
+    assert load(household.hub_config, "hub", {}).hub.grace_s == 20.0
+    assert "[call]" not in household.hub_config.read_text()
+    assert "[hub]" not in station.config.read_text()
+
+
 def test_nothing_in_it_is_anybody_elses(tmp_path: Path) -> None:
     household = plan(tmp_path, 8123)
     lay_out(household)
