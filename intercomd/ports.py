@@ -207,11 +207,16 @@ class Media(Protocol):
     """Peer connections, one at a time, each for one epoch. Methods on the event loop; none of them blocks or raises:
     what goes wrong is heard as `media_lost`. Events of an epoch that was stopped are never delivered."""
 
+    def prepare(self, ice_servers: Sequence[IceServer]) -> None:
+        """It rings: gather addresses ahead. `start` uses what was gathered if servers and network are still the same;
+        `stop` gives it up, and so does time (150 s). Again, or in an epoch, it does nothing new."""
+        ...
+
     def start(self, epoch: int, offerer: bool, ice_servers: Sequence[IceServer]) -> None: ...
     def apply(self, epoch: int, sdp: Sdp) -> None: ...
     def add_candidate(self, epoch: int, candidate: Candidate | None) -> None: ...
     def stop(self) -> None:
-        """The connection closes in the background, within 2 s."""
+        """The connection closes in the background, within 2 s; what was prepared is given up."""
         ...
 
     @property

@@ -175,6 +175,8 @@ class FakeMedia:
         """False: no path to any peer is ever found."""
         self.drops: Callable[[int], bool] = lambda _: False
         """Whether the packet of 20 ms with this number, sent by this end, is lost on the way."""
+        self.prepared: Sequence[IceServer] | None = None
+        """With which servers a connection stands ready."""
         self._passes = True
         self._listener = listener
         self._source = _Source(buffer_ms)
@@ -212,6 +214,11 @@ class FakeMedia:
 
     # ------------------------------------------------------------------------------------------------- the port
 
+    def prepare(self, ice_servers: Sequence[IceServer]) -> None:
+        """Noted for the test to see; there is nothing to gather."""
+        if self._current is None:
+            self.prepared = tuple(ice_servers)
+
     def start(self, epoch: int, offerer: bool, ice_servers: Sequence[IceServer]) -> None:  # noqa: ARG002
         """Begin an epoch; the last one ends. Servers are not needed here."""
         self.stop()
@@ -232,7 +239,8 @@ class FakeMedia:
             end.candidates.append(candidate)
 
     def stop(self) -> None:
-        """End the epoch."""
+        """End the epoch; nothing is prepared any more."""
+        self.prepared = None
         end, self._current = self._current, None
         if end is not None:
             end.end()

@@ -293,6 +293,36 @@ async def test_push_and_pull_without_a_connection(pair: Pair) -> None:
         media.stop()
 
 
+async def test_what_was_prepared_comes_up_like_anything_else(pair: Pair) -> None:
+    for media in (pair.caller.media, pair.callee.media):
+        media.prepare(())
+        media.prepare(())
+    await asyncio.sleep(0.2)
+    assert pair.caller.listener.words == pair.callee.listener.words == []
+    await pair.come_up(3)
+    voice = speech(1, 96_000)
+    pair.caller.talk(voice)
+    pair.callee.talk(None)
+    await asyncio.sleep(1.6)
+    heard = pair.callee.hush()
+    pair.caller.hush()
+    assert likeness(voice[:60_000], heard) > 0.7
+    for media in (pair.caller.media, pair.callee.media):
+        media.prepare(())
+    assert pair.caller.listener.of(3) == pair.callee.listener.of(3) == ["described", "up"]
+    await pair.come_up(4)
+
+
+async def test_what_was_prepared_in_vain_is_never_heard_of(pair: Pair) -> None:
+    pair.caller.media.prepare(())
+    pair.caller.media.stop()
+    pair.callee.media.prepare(())
+    await pair.come_up()
+    pair.caller.media.prepare(())
+    await asyncio.sleep(0.2)
+    assert pair.caller.listener.of(1) == pair.callee.listener.of(1) == ["described", "up"]
+
+
 async def test_stop_in_the_middle_of_anything(pair: Pair) -> None:
     for epoch in range(1, 12):
         pair.start(epoch)

@@ -18,8 +18,8 @@ from aiortc import RTCConfiguration, RTCPeerConnection, RTCSessionDescription
 from aiortc.mediastreams import AudioStreamTrack, MediaStreamError, MediaStreamTrack
 from aiortc.rtp import RtpPacket
 
-from intercomd.adapters import webrtc
-from intercomd.adapters.webrtc import WebRtcMedia, seam_intact
+from intercomd.adapters.webrtc import WebRtcMedia, peer, seam_intact, sound, spare
+from intercomd.adapters.webrtc import ice as webrtc_ice
 from intercomd.core.protocol import Candidate, IceServer, Sdp
 from intercomd.media.epoch import Silent
 from intercomd.media.pcm import level_dbfs
@@ -71,7 +71,8 @@ async def test_the_seam_is_there_and_is_the_way_that_packets_go(pair: Pair) -> N
 
 
 async def test_without_the_seam_the_stock_track_is_heard(pair_of: MakePair, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(webrtc, "_SEAM", "_RTCRtpReceiver__moved_elsewhere")
+    for module in (sound, peer):
+        monkeypatch.setattr(module, "SEAM", "_RTCRtpReceiver__moved_elsewhere")
     assert not seam_intact()
     pair = pair_of()
     await pair.come_up()
@@ -306,6 +307,70 @@ async def test_silent_servers_cost_the_gather_limit_and_no_more(pair_of: MakePai
         pair.caller.media.start(1, True, servers)
         await pair.caller.listener.heard("described", 1)
         assert 0.25 < time.monotonic() - begin_s < 0.8
+
+
+async def test_prepared_while_it_rings_a_silent_server_costs_nothing(pair_of: MakePair) -> None:
+    with silent_server() as port:
+        servers = [IceServer([f"stun:127.0.0.1:{port}"]), IceServer([f"turn:127.0.0.1:{port}"], "user", "secret")]
+        pair = pair_of(gather_limit_s=0.4)
+        for station in (pair.caller, pair.callee):
+            station.media.prepare(servers)
+        await asyncio.sleep(0.6)
+        begin_s = time.monotonic()
+        pair.callee.media.start(1, False, servers)
+        pair.caller.media.start(1, True, servers)
+        await pair.caller.listener.heard("described", 1)
+        described_s = time.monotonic() - begin_s
+        await pair.callee.listener.heard("up", 1)
+        up_s = time.monotonic() - begin_s
+        assert described_s < 0.1
+        assert up_s < 0.35, "without preparation the two descriptions take 0.8 s"
+
+
+async def test_described_in_the_middle_of_being_prepared(pair_of: MakePair) -> None:
+    with silent_server() as port:
+        servers = [IceServer([f"stun:127.0.0.1:{port}"])]
+        pair = pair_of(gather_limit_s=0.4)
+        pair.caller.media.prepare(servers)
+        await asyncio.sleep(0.2)
+        begin_s = time.monotonic()
+        pair.caller.media.start(1, True, servers)
+        sdp = (await pair.caller.listener.heard("described", 1)).sdp
+        assert 0.1 < time.monotonic() - begin_s < 0.4
+        assert "a=candidate:" in sdp
+
+
+@pytest.mark.parametrize("change", ["servers", "network"])
+async def test_prepared_for_something_else_is_not_used(
+    pair: Pair, change: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pair.caller.media.prepare(())
+    await asyncio.sleep(0.1)
+    prepared = pair.caller.media._spare._peer  # type: ignore[attr-defined]
+    if change == "network":
+        monkeypatch.setattr(webrtc_ice, "get_host_addresses", lambda **_: ["127.0.0.7"])
+    servers = [IceServer(["stun:127.0.0.1:9"])] if change == "servers" else []
+    pair.caller.media.start(1, True, servers)
+    assert pair.caller.media._current._peer is not prepared  # type: ignore[attr-defined]
+    await pair.caller.media.close()
+    assert prepared._pc.connectionState == "closed"
+
+
+async def test_a_spare_is_made_anew_before_nats_forget_it_and_ends_by_itself() -> None:
+    made: list[peer.Peer] = []
+    media = WebRtcMedia(allow_loopback=True)
+
+    def make() -> peer.Peer:
+        made.append(media._peer([]))
+        return made[-1]
+
+    ahead = spare.Spare(0, make, lambda peer: media._in_background(peer.close()), fresh_s=0.1, limit_s=0.35)
+    async with asyncio.timeout(5):
+        await ahead._task
+    assert len(made) in (4, 5)
+    assert ahead.take() is None
+    await media.close()
+    assert {peer._pc.connectionState for peer in made} == {"closed"}
 
 
 async def test_stop_in_the_middle_of_gathering_leaves_nothing(pair_of: MakePair) -> None:
