@@ -17,6 +17,7 @@ from intercomd.core.effects import (
     CancelTimer,
     Effect,
     Persist,
+    PrepareMedia,
     Report,
     Send,
     SetRoute,
@@ -219,7 +220,12 @@ def _ring(station: Station, notice: IncomingCall, now_s: float) -> Step:
     after = replace(station, call=call, failure=None)
     limit_s = notice.ring_timeout + station.settings.ring_slack_s
     report = Report(ErrorCode.CALL_RANG, call.call_id, call.peer_id)
-    return after, (Persist(snapshot_of(after)), StartTimer(Timer("ring", call.call_id), limit_s), report)
+    return after, (
+        Persist(snapshot_of(after)),
+        StartTimer(Timer("ring", call.call_id), limit_s),
+        PrepareMedia(),
+        report,
+    )
 
 
 def _timer_fired(station: Station, timer: Timer, now_s: float) -> Step:

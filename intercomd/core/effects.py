@@ -68,6 +68,12 @@ class Send:
 
 
 @dataclass(frozen=True, slots=True)
+class PrepareMedia:
+    """It rings: gather candidates ahead, so that the answer finds them ready. Idempotent; `StartMedia` uses what is
+    ready, `StopMedia` drops it."""
+
+
+@dataclass(frozen=True, slots=True)
 class StartMedia:
     """Build a peer connection for this epoch (the last one's ends). The offerer's description comes as `Described`;
     the answerer waits for `ApplyRemote`."""
@@ -144,6 +150,6 @@ class FlushOutbox:
 
 
 Effect = (
-    Persist | Send | StartMedia | StopMedia | ApplyRemote | AddCandidate | OpenMicrophone | CloseMicrophone | SetRoute
-    | Play | StartTimer | CancelTimer | Report | FlushOutbox
+    Persist | Send | PrepareMedia | StartMedia | StopMedia | ApplyRemote | AddCandidate | OpenMicrophone
+    | CloseMicrophone | SetRoute | Play | StartTimer | CancelTimer | Report | FlushOutbox
 )  # fmt: skip

@@ -128,6 +128,13 @@ class MediaLost:
 
 
 @dataclass(frozen=True, slots=True)
+class PathChanged:
+    """The network under the call is another one: an address that was in use is gone, or packets leave another way."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class CandidateGathered:
     """A local candidate after the description (aiortc gathers before it; other media adapters may trickle)."""
 
@@ -157,5 +164,5 @@ class TimerFired:
 Event = (
     Booted | CallPressed | DialRequested | AnswerRequested | HangupPressed | SpeakerPressed | LinkUp | LinkDown
     | Received | Replied | Unanswered | CardChanged | Described | MediaUp | MediaSilent | MediaLost
-    | CandidateGathered | TimerFired
+    | PathChanged | CandidateGathered | TimerFired
 )  # fmt: skip

@@ -19,6 +19,7 @@ from intercomd.core.events import (
     MediaLost,
     MediaSilent,
     MediaUp,
+    PathChanged,
     Received,
     Replied,
     Timer,
@@ -163,6 +164,8 @@ def _reason(reply: Reply) -> EndReason:
 def _calling(station: Station, call: Call, event: Event, now_s: float) -> Step:
     """Dialling, acknowledged or ringing: the caller waits for an answer."""
     match event:
+        case PathChanged():
+            return station, reconcile.prepared_anew(call)
         case Received(CallInitiated()):
             after, effects = reconcile.ringing_out(station, call)
             return after, (*effects, _ring_limit(station, call))
@@ -185,6 +188,8 @@ def _ringing_in(station: Station, call: Call, event: Event, now_s: float) -> Ste
             return waiting, (StartTimer(Timer("card", call.call_id), station.settings.card_wait_s),)
         case HangupPressed():
             return _hang_up(station, call, now_s)
+        case PathChanged():
+            return station, reconcile.prepared_anew(call)
         case TimerFired(Timer("ring")):
             return closing.end(station, call, EndReason.TIMEOUT, now_s)
         case _:
@@ -230,6 +235,8 @@ def _in_call(station: Station, call: Call, event: Event, now_s: float) -> Step:
             return recovery.interrupted(station, call)
         case MediaLost(epoch, reason) if epoch == call.epoch:
             return recovery.recover(station, call, reason, now_s)
+        case PathChanged(reason) if call.epoch:
+            return recovery.rerouted(station, call, reason, now_s)
         case Replied(request, reply):
             return _media_replied(station, call, request, reply, now_s)
         case Unanswered(WebrtcRestart(call.call_id, call.epoch)):

@@ -3,7 +3,17 @@
 from msgspec.structs import replace
 
 from intercomd.core.closing import ended, goodbye, withdraw
-from intercomd.core.effects import CancelTimer, Effect, FlushOutbox, Persist, Report, Send, StartTimer
+from intercomd.core.effects import (
+    CancelTimer,
+    Effect,
+    FlushOutbox,
+    Persist,
+    PrepareMedia,
+    Report,
+    Send,
+    StartTimer,
+    StopMedia,
+)
 from intercomd.core.events import Timer
 from intercomd.core.protocol import (
     AcceptCall,
@@ -79,7 +89,8 @@ def dial(station: Station, call: Call) -> Step:
 
 def told(station: Station, call: Call, state: CallState, now_s: float, *, fresh_link: bool = False) -> Step:
     """The hub's state of our call. `fresh_link`: what was under way when the last connection broke may be lost."""
-    call = replace(call, peer_present=state.peer_present)
+    came_back = fresh_link or (state.peer_present and not call.peer_present)
+    call = replace(call, peer_present=state.peer_present, attempts=0 if came_back else call.attempts)
     station = with_call(station, call)
     if state.phase is HubPhase.ENDED:
         return ended(station, call, state.end_reason or EndReason.COMPLETED, now_s)
@@ -107,14 +118,24 @@ def _still_ringing(station: Station, call: Call) -> Step:
 def ringing_again(station: Station, call: Call) -> Step:
     """The hub still rings here: the ringing is restored, as ringing."""
     limit = StartTimer(Timer("ring", call.call_id), station.settings.grace_s)
-    return with_call(station, replace(call, phase=Phase.RINGING_IN)), (CancelTimer("absent"), limit, _restored(call))
+    return with_call(station, replace(call, phase=Phase.RINGING_IN)), (
+        CancelTimer("absent"),
+        limit,
+        PrepareMedia(),
+        _restored(call),
+    )
 
 
 def ringing_out(station: Station, call: Call) -> Step:
     """It rings at the other end."""
     ringing = with_call(station, replace(call, phase=Phase.RINGING_OUT))
-    effects: tuple[Effect, ...] = (CancelTimer("dial"), CancelTimer("absent"))
+    effects: tuple[Effect, ...] = (CancelTimer("dial"), CancelTimer("absent"), PrepareMedia())
     return ringing, (*effects, _restored(call)) if call.phase is Phase.RESTORING else effects
+
+
+def prepared_anew(call: Call) -> tuple[Effect, ...]:
+    """The network changed while it rings: candidates of the old one are of no use."""
+    return (StopMedia(), PrepareMedia()) if call.phase in (Phase.RINGING_IN, Phase.RINGING_OUT) else ()
 
 
 def _answered(station: Station, call: Call, state: CallState, now_s: float, fresh_link: bool) -> Step:

@@ -2,7 +2,7 @@
 
 An epoch is the life of one peer connection and belongs to the hub. A side whose media is lost asks the hub to leave the
 epoch; the hub names the next one to both; the caller offers. An attempt counts only while our link is up and the peer
-is present: a peer that reboots gets the whole grace."""
+is present: a peer that reboots gets the whole grace, and whoever comes back gets all attempts anew."""
 
 from msgspec.structs import replace
 
@@ -29,7 +29,7 @@ from intercomd.errors import ErrorCode
 def begin(station: Station, call: Call, epoch: int) -> Step:
     """Build media for `epoch`, which the hub has named."""
     phase = Phase.RECONNECTING if call.was_up or call.restored else Phase.CONNECTING
-    started = with_call(station, replace(call, epoch=epoch, phase=phase))
+    started = with_call(station, replace(call, epoch=epoch, phase=phase, offer=""))
     effects: tuple[Effect, ...] = (
         CancelTimer("retry"),
         CancelTimer("absent"),
@@ -51,10 +51,14 @@ def offered(station: Station, call: Call, notice: OfferReceived) -> Step:
     if call.role is Role.CALLER or notice.epoch < call.epoch:
         return station, ()
     remote = ApplyRemote(notice.epoch, notice.sdp)
-    if notice.epoch > call.epoch or call.phase is Phase.CONNECTED:
-        restarted, effects = begin(station, call, notice.epoch)
-        return restarted, (*effects, remote)
-    return station, (remote,)
+    taken = call.offer or call.phase is Phase.CONNECTED
+    if notice.epoch > call.epoch or (taken and call.offer != notice.sdp.sdp):
+        station, effects = begin(station, call, notice.epoch)
+        assert station.call is not None
+        call, effects = station.call, (*effects, remote)
+    else:
+        effects = (remote,)
+    return with_call(station, replace(call, offer=notice.sdp.sdp)), effects
 
 
 def audible(station: Station, call: Call) -> Step:
@@ -79,8 +83,7 @@ def recover(station: Station, call: Call, reason: str, now_s: float) -> Step:
     phase = Phase.RECONNECTING if call.was_up or call.restored else Phase.CONNECTING
     waiting = replace(call, phase=phase)
     if not (station.registered and call.peer_present):
-        timer = Timer("absent", call.call_id)
-        return with_call(station, waiting), (CancelTimer("connect"), StartTimer(timer, settings.grace_s))
+        return _wait(station, waiting)
     if call.attempts >= settings.attempts:
         return fail(station, call, ErrorCode.MEDIA_FAILED, EndReason.MEDIA_FAILED, now_s)
     again = with_call(station, replace(waiting, attempts=call.attempts + 1))
@@ -97,17 +100,29 @@ def recover(station: Station, call: Call, reason: str, now_s: float) -> Step:
     )
 
 
+def _wait(station: Station, call: Call) -> Step:
+    """Nothing is attempted while the link or the peer is away; the grace runs, and the attempts begin anew after it."""
+    timers = (CancelTimer("connect"), CancelTimer("retry"))
+    grace = StartTimer(Timer("absent", call.call_id), station.settings.grace_s)
+    return with_call(station, replace(call, attempts=0)), (*timers, grace)
+
+
+def rerouted(station: Station, call: Call, reason: str, now_s: float) -> Step:
+    """The network under the call is another one: what was tried on the old one says nothing."""
+    return recover(station, replace(call, attempts=0), reason, now_s)
+
+
 def ask(station: Station, call: Call) -> Step:
     """The back-off is over."""
-    if not station.registered:
-        return station, (StartTimer(Timer("absent", call.call_id), station.settings.grace_s),)
+    if not (station.registered and call.peer_present):
+        return _wait(station, call)
     return station, _ask(call, station.settings.connect_timeout_s)
 
 
 def ask_later(station: Station, call: Call) -> Step:
     """The hub did not take the request for a restart (rate limit, no answer): once more after a back-off."""
-    if not station.registered:
-        return station, (StartTimer(Timer("absent", call.call_id), station.settings.grace_s),)
+    if not (station.registered and call.peer_present):
+        return _wait(station, call)
     timer = Timer("retry", call.call_id, call.epoch)
     return station, (StartTimer(timer, station.settings.attempt_backoff_s),)
 

@@ -88,7 +88,9 @@ class Call(msgspec.Struct, frozen=True):
     """The last notice's; older ones are replays."""
     answered_at: float | None = None
     attempts: int = 0
-    """Restarts since audio last flowed."""
+    """Restarts since audio last flowed, or since the link or the peer came back."""
+    offer: str = ""
+    """The offer that this epoch's connection has taken (at the callee): it takes no other."""
     peer_present: bool = True
     restored: bool = False
     """Came back from flash: a tone precedes the microphone."""

@@ -25,6 +25,7 @@ from intercomd.core.effects import (
     OpenMicrophone,
     Persist,
     Play,
+    PrepareMedia,
     Report,
     Send,
     SetRoute,
@@ -134,8 +135,10 @@ class Interpreter:
                 await self._persist(effect)
             case Send(request):
                 self._send(request)
+            case PrepareMedia():
+                outside.media.prepare(self._ice_servers())
             case StartMedia(_, epoch, offerer):
-                outside.media.start(epoch, offerer, [*outside.ice_servers, *self._hub_ice_servers])
+                outside.media.start(epoch, offerer, self._ice_servers())
             case StopMedia():
                 outside.media.stop()
             case ApplyRemote(epoch, sdp):
@@ -160,6 +163,9 @@ class Interpreter:
                 self._report(effect)
             case FlushOutbox():
                 outside.flush_outbox()
+
+    def _ice_servers(self) -> Sequence[IceServer]:
+        return [*self.outside.ice_servers, *self._hub_ice_servers]
 
     def _cancel_timer(self, kind: str) -> None:
         handle = self._timers.pop(kind, None)

@@ -8,7 +8,15 @@ from collections import deque
 
 import pytest
 
-from tests.model.world import Broken, World, check_settled, household, moves, settle
+from tests.model.world import (
+    Broken,
+    World,
+    check_settled,
+    household,
+    moves,
+    settle,
+    settle_after_a_long_boot,
+)
 
 DOOR, FLAT = "door", "flat"
 
@@ -27,6 +35,10 @@ SCENES = {
         household((DOOR, FLAT, ("call",)), (FLAT, None, ("call",)), drops=2), 12_000),
     "link dropped and a hang-up": (
         household((DOOR, FLAT, ("call",)), (FLAT, None, ("call", "hangup")), drops=1), 12_000),
+    "the network changes": (
+        household((DOOR, FLAT, ("call",)), (FLAT, None, ("call", "hangup")), reroutes=2), 12_000),
+    "the network changes and the link drops": (
+        household((DOOR, FLAT, ("call",)), (FLAT, None, ("call",)), reroutes=1, drops=1), 12_000),
     "both dial each other": (
         household((DOOR, FLAT, ("call",)), (FLAT, DOOR, ("call",)), drops=1, cuts=1), 12_000),
     "timers fire early": (
@@ -58,6 +70,8 @@ def explore(start: World, limit: int) -> int:
         label = ""
         try:
             check_settled(settle(world, known))
+            if not all(node.alive for node in world.nodes):
+                check_settled(settle_after_a_long_boot(world))
             for label, after in moves(world):
                 if after not in origin:
                     origin[after] = (world, label)

@@ -20,6 +20,7 @@ from intercomd.core.effects import (
     CloseMicrophone,
     OpenMicrophone,
     Persist,
+    PrepareMedia,
     Send,
     StartMedia,
     StartTimer,
@@ -35,6 +36,7 @@ from intercomd.core.events import (
     LinkUp,
     MediaLost,
     MediaUp,
+    PathChanged,
     Received,
     Replied,
     Timer,
@@ -73,6 +75,8 @@ class Node(msgspec.Struct, frozen=True, cache_hash=True):
     down: tuple[Any, ...] = ()
     """Notices and (request, reply) pairs on their way from the hub."""
     media: Media | None = None
+    prepared: bool = False
+    """Candidates were gathered ahead."""
     microphone: bool = False
     timers: tuple[tuple[float, Timer], ...] = ()
     presses: tuple[str, ...] = ()
@@ -99,6 +103,7 @@ class World(msgspec.Struct, frozen=True, cache_hash=True):
     drops: int = 0
     fires: int = 0
     restarts: int = 0
+    reroutes: int = 0
     tampered: bool = False
     """A timer fired early, or somebody hung up."""
     now_s: float = 0.0
@@ -170,9 +175,11 @@ def carry_out(node: Node, effect: Any, now_s: float) -> tuple[Node, list[Any]]:
                 return node, [Unanswered(request)]
             return replace(node, up=(*node.up, request)), []
         case StartMedia(_, epoch, offerer):
-            return replace(node, media=Media(epoch, offerer)), []
+            return replace(node, media=Media(epoch, offerer), prepared=False), []
+        case PrepareMedia():
+            return replace(node, prepared=node.media is None), []
         case StopMedia():
-            return replace(node, media=None), []
+            return replace(node, media=None, prepared=False), []
         case ApplyRemote(epoch) if node.media is not None and node.media.epoch == epoch:
             return replace(node, media=replace(node.media, remote=True)), []
         case OpenMicrophone():
@@ -218,6 +225,10 @@ def check_node(node: Node) -> None:
         raise Broken(f"{node.name}: the microphone is open while {call}")
     if node.media is not None and (call is None or call.phase not in ANSWERED):
         raise Broken(f"{node.name}: media runs while {call}")
+    if node.prepared and (call is None or call.phase is Phase.ENDING):
+        raise Broken(f"{node.name}: candidates are kept while {call}")
+    if call is not None and call.phase in (Phase.RINGING_IN, Phase.RINGING_OUT) and not node.prepared:
+        raise Broken(f"{node.name}: it rings and nothing is gathered ahead")
     if node.microphone != node.station.microphone:
         raise Broken(f"{node.name}: the microphone is not what was ordered")
     if call is not None and call.phase is Phase.CONNECTED and (node.media is None or node.media.epoch != call.epoch):
@@ -443,6 +454,9 @@ def take(world: World, step: tuple[str, int, Any], cut_at: int | None = None) ->
             return feed(world, index, TimerFired(event), cut_at)
         case "cut":
             return cut(world, index)
+        case "reroute":
+            world = replace(world, reroutes=world.reroutes - 1)
+            return feed(world, index, PathChanged("another network"), cut_at)
         case "drop":
             return replace(drop(world, index), drops=world.drops - 1)
         case _:
@@ -498,6 +512,8 @@ def chosen(world: World) -> Iterator[tuple[str, int, Any]]:
             yield ("drop", index, None)
         if world.cuts:
             yield ("cut", index, None)
+        if world.reroutes and node.station.call is not None:
+            yield ("reroute", index, None)
     if world.restarts:
         yield ("restart", 0, None)
 
@@ -517,7 +533,7 @@ def describe(world: World, step: tuple[str, int, Any]) -> str:
 # --------------------------------------------------------------------------------------------------------- settling
 
 
-def drained(world: World, known: dict[World, World] | None = None) -> World:
+def drained(world: World, known: dict[World, World] | None = None, *, boots: bool = True) -> World:
     """Deliver and boot until nothing moves by itself. `known` remembers results."""
     path: list[World] = []
     while True:
@@ -525,7 +541,7 @@ def drained(world: World, known: dict[World, World] | None = None) -> World:
             world = known[world]
             break
         path.append(world)
-        step = next(steps(world), None)
+        step = next((step for step in steps(world) if boots or step[0] != "boot"), None)
         if step is None:
             break
         world = take(world, step)
@@ -538,11 +554,29 @@ def drained(world: World, known: dict[World, World] | None = None) -> World:
     return world
 
 
+AWAY_S = 100.0
+"""A boot that takes nearly the whole grace."""
+
+
 def settle(world: World, known: dict[World, World], until_s: float = 400.0) -> World:
     """No more harm: links and power return, queues drain, and time goes on until `until_s`."""
     world = calm(world)
     world = drained(world, known)
     check_drained(world)
+    return elapsed(world, until_s)
+
+
+def settle_after_a_long_boot(world: World, until_s: float = 500.0) -> World:
+    """The same, but who is without power stays away until `AWAY_S`, while the others live on."""
+    world = elapsed(drained(calm(world), boots=False), AWAY_S, boots=False)
+    # An answer that nobody has heard of may come too late: its ringing is over.
+    world = drained(replace(world, now_s=max(world.now_s, AWAY_S), answered=False, tampered=True))
+    check_drained(world)
+    return elapsed(world, until_s)
+
+
+def elapsed(world: World, until_s: float, *, boots: bool = True) -> World:
+    """Timers and leases fire in their order until then."""
     for _ in range(400):
         due = next_due(world)
         if due is None or due[0] > until_s:
@@ -555,13 +589,13 @@ def settle(world: World, known: dict[World, World], until_s: float = 400.0) -> W
             node = world.nodes[index]
             world = put(world, index, replace(node, timers=tuple(t for t in node.timers if t[1] != timer)))
             world = feed(world, index, TimerFired(timer))
-        world = drained(world)
+        world = drained(world, boots=boots)
     raise Broken("time goes on and it never comes to rest")
 
 
 def calm(world: World) -> World:
     nodes = tuple(replace(node, presses=()) for node in world.nodes)
-    return replace(world, nodes=nodes, cuts=0, drops=0, fires=0, restarts=0)
+    return replace(world, nodes=nodes, cuts=0, drops=0, fires=0, restarts=0, reroutes=0)
 
 
 def next_due(world: World) -> tuple[float, int, Timer | None] | None:

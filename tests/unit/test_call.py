@@ -10,6 +10,7 @@ from intercomd.core.effects import (
     OpenMicrophone,
     Persist,
     Play,
+    PrepareMedia,
     Report,
     Send,
     SetRoute,
@@ -31,6 +32,7 @@ from intercomd.core.events import (
     MediaLost,
     MediaSilent,
     MediaUp,
+    PathChanged,
     Received,
     Replied,
     SpeakerPressed,
@@ -510,3 +512,84 @@ def test_tombstones_are_bounded() -> None:
         desk.hear(CallPressed(CallId(f"n{number}")), HangupPressed(), Replied(CancelCall(f"n{number}"), Reply(ok=True)))
     assert len(desk.station.tombstones) == 16
     assert isinstance(desk.station.tombstones[-1], Tombstone)
+
+
+def test_the_offer_of_a_running_connection_may_come_twice() -> None:
+    """The same words again (a reply got lost) are no restart: the caller would see a second, different answer."""
+    desk = connected(Role.CALLEE).hear(Received(OfferReceived(C1, 9, "door", 1, OFFER)))
+    desk.hear(MediaUp(1), Received(OfferReceived(C1, 10, "door", 1, OFFER)))
+    assert not desk.only(StartMedia)
+    assert desk.only(ApplyRemote) == [ApplyRemote(1, OFFER)]
+
+
+@pytest.mark.parametrize("gone", [(), (MediaSilent(1),), (MediaSilent(1), MediaLost(1, "silence"))])
+def test_a_browsers_restart_offer_gets_a_new_connection_in_every_phase(gone: tuple) -> None:
+    """RFC 8839 section 4.4.1.1.1: a new ufrag under the running session. aiortc would answer and move nothing."""
+    desk = connected(Role.CALLEE).hear(Received(OfferReceived(C1, 9, "door", 1, OFFER)), MediaUp(1), *gone)
+    restart = Sdp("offer", "o with another ufrag")
+    desk.hear(Received(OfferReceived(C1, 10, "door", 1, restart)))
+    assert desk.only(StartMedia) == [StartMedia(C1, 1, offerer=False)]
+    assert desk.only(ApplyRemote) == [ApplyRemote(1, restart)]
+    assert desk.phase is Phase.RECONNECTING
+
+
+def test_the_first_offer_of_an_epoch_meets_the_connection_that_waits_for_it() -> None:
+    accepted = Replied(AcceptCall(C1), Reply(ok=True, call=state(HubPhase.CONNECTING)))
+    desk = ringing_in().hear(CallPressed(C2), accepted).hear(Received(OfferReceived(C1, 3, "door", 1, OFFER)))
+    assert not desk.only(StartMedia)
+    assert desk.only(ApplyRemote) == [ApplyRemote(1, OFFER)]
+
+
+def test_nothing_is_attempted_while_the_peer_is_away_and_attempts_begin_anew() -> None:
+    desk = connected().hear(MediaLost(1, "x"), Received(RestartOrdered(C1, 9, 2)), TimerFired(Timer("connect", C1, 2)))
+    away = Received(CallStateChanged(C1, 10, state(HubPhase.INTERRUPTED, epoch=2, peer_present=False)))
+    desk.hear(away).hear(TimerFired(Timer("retry", C1, 2)))
+    assert not desk.sent
+    assert [(e.timer.kind, e.delay_s) for e in desk.only(StartTimer)] == [("absent", 120.0)]
+    back = Received(CallStateChanged(C1, 11, state(HubPhase.INTERRUPTED, epoch=2, peer_present=True)))
+    assert desk.hear(back).sent == [WebrtcRestart(C1, 2)]
+    assert desk.station.call.attempts == 1
+
+
+def test_a_link_that_breaks_again_and_again_uses_no_attempt_up() -> None:
+    desk = connected().hear(MediaLost(1, "x"))
+    for _ in range(5):
+        truth = Reply(ok=True, calls=(state(HubPhase.INTERRUPTED),))
+        desk.hear(LinkDown(), LinkUp()).hear(Replied(Resync(), truth))
+        assert desk.sent == [WebrtcRestart(C1, 1)]
+
+
+def test_another_network_under_a_call_means_a_new_epoch_at_once() -> None:
+    desk = connected().hear(PathChanged("the address 192.0.2.7 is gone"))
+    assert desk.sent == [WebrtcRestart(C1, 1)]
+    assert desk.phase is Phase.RECONNECTING
+    assert [report.reason for report in desk.only(Report)] == ["the address 192.0.2.7 is gone"]
+
+
+def test_another_network_without_a_link_waits_for_the_link() -> None:
+    desk = connected().hear(LinkDown(), PathChanged("x"))
+    assert not desk.sent
+    assert [e.timer.kind for e in desk.only(StartTimer)] == ["absent"]
+    desk.hear(LinkUp(), Replied(Resync(), Reply(ok=True, calls=(state(HubPhase.CONNECTED),))))
+    assert desk.sent[-1] == WebrtcRestart(C1, 1)
+
+
+def test_another_network_while_nobody_talks_changes_nothing() -> None:
+    desk = registered()
+    before = desk.station
+    assert desk.hear(PathChanged("x")).station == before
+    assert not desk.effects
+
+
+def test_candidates_are_gathered_while_it_rings_at_both_ends_and_dropped_with_the_call() -> None:
+    callee = ringing_in()
+    assert callee.only(PrepareMedia)
+    assert callee.hear(HangupPressed()).only(StopMedia)
+    caller = registered().hear(CallPressed(C1), Received(CallInitiated(C1, 1)))
+    assert caller.only(PrepareMedia)
+    assert caller.hear(Received(CallRejected(C1, 2, "flat"))).only(StopMedia)
+
+
+def test_another_network_while_it_rings_gathers_anew() -> None:
+    effects = ringing_in().hear(PathChanged("x")).effects
+    assert [type(effect) for effect in effects] == [StopMedia, PrepareMedia]
