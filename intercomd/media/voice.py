@@ -5,10 +5,11 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from threading import Lock
-from time import monotonic_ns
+from time import monotonic, monotonic_ns
 
 import numpy as np
 
+from intercomd.media.bridge import ClockBridge
 from intercomd.media.jitter import (
     CONCEALED_FRAMES,
     Conceal,
@@ -41,9 +42,13 @@ first losses would all be concealed. Beyond 30 % the copies starve the voice its
 class ReceivedVoice:
     """The far end's voice, a `VoiceSource`. `pull` belongs to the playout thread, everything else to the event loop."""
 
-    def __init__(self, buffer: ReceiveBuffer | None = None, *, buffer_ms: int = 40) -> None:
-        """Raises `OpusError` without libopus."""
+    def __init__(
+        self, buffer: ReceiveBuffer | None = None, *, buffer_ms: int = 40, now_s: Callable[[], float] = monotonic
+    ) -> None:
+        """`now_s` is the clock of the packets' `arrived_s`. Raises `OpusError` without libopus."""
+        self._now_s = now_s
         self._decoder = Decoder()
+        self._bridge = ClockBridge()
         self._buffer = buffer if buffer is not None else FixedBuffer(buffer_ms)
         self._lock = Lock()  # held through a decode; only close() ever waits for it
         self._packets: deque[Packet] = deque()
@@ -105,6 +110,11 @@ class ReceivedVoice:
         """How long voice waits in the receive buffer, smoothed."""
         return self._buffer.delay_frames / RATE_HZ
 
+    @property
+    def drift_ppm(self) -> float:
+        """By how much the far end's clock runs faster than the card's, as corrected; 0.0 while they agree."""
+        return self._bridge.ppm if self._begun == self._asked else 0.0
+
     def close(self) -> None:
         """Free the decoder; `pull` gives silence from now on. Idempotent."""
         with self._lock:
@@ -124,11 +134,12 @@ class ReceivedVoice:
                 period = self._decoded.pull()
                 return SILENCE if period is None else self._noticed(period)
             self._take_in()
-            return self._period()
+            return self._bridge.period(self._frames, self._now_s())
 
     def _begin(self) -> None:
         self._begun = self._asked
         self._buffer.restart()
+        self._bridge.restart()
         self._decoder.reset()
         self._pcm, self._at, self._gain, self._faded_frames = SILENCE[:0], 0, 0.0, 0
         self._first_voice_ns = None
@@ -140,23 +151,26 @@ class ReceivedVoice:
             except IndexError:  # the event loop dropped it
                 return
             self._buffer.put(packet)
+            if packet.arrived_s:
+                self._bridge.made((packet.timestamp + duration_frames(packet.payload)) & 0xFFFFFFFF, packet.arrived_s)
 
-    def _period(self) -> Pcm:
+    def _frames(self, frames: int) -> Pcm:
+        """So many frames of the far end's time."""
         if self._at == len(self._pcm):
             self._decode_next()
-        if self._pcm is SILENCE and not self._at:
+        if self._pcm is SILENCE and not self._at and frames == PERIOD_FRAMES:
             self._at = PERIOD_FRAMES
             return SILENCE
-        period = np.empty(PERIOD_FRAMES, np.int16)
+        sound = np.empty(frames, np.int16)
         filled = 0
-        while filled < PERIOD_FRAMES:
+        while filled < frames:
             if self._at == len(self._pcm):
                 self._decode_next()
-            part = self._pcm[self._at : self._at + PERIOD_FRAMES - filled]
-            period[filled : filled + len(part)] = part
+            part = self._pcm[self._at : self._at + frames - filled]
+            sound[filled : filled + len(part)] = part
             filled += len(part)
             self._at += len(part)
-        return period
+        return sound
 
     def _decode_next(self) -> None:
         decision = self._buffer.decide()

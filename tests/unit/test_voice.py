@@ -309,3 +309,24 @@ def test_push_after_close_does_nothing() -> None:
     sent.close()
     sent.push(SILENCE)
     assert sent.take() is None
+
+
+@pytest.mark.parametrize("ppm", [-600, 600])
+def test_a_far_end_with_another_crystal_costs_neither_packets_nor_delay(ppm: int) -> None:
+    """60 s at 600 ppm are 36 ms: uncorrected, the buffer runs dry or leaves packets out."""
+    now_s = 100.0
+    voice = ReceivedVoice(now_s=lambda: now_s)
+    packets = encoded(speech(3, 48_000)) * 61
+    sent = 0
+    for pull in range(6000):
+        now_s = 100.0 + pull * 0.01
+        while sent * 0.02 / (1 + ppm / 1e6) <= pull * 0.01:
+            arrived_s = 100.003 + sent * 0.02 / (1 + ppm / 1e6)
+            voice.deliver(replace(packets[sent], sequence=sent, timestamp=sent * 960, arrived_s=arrived_s))
+            sent += 1
+        voice.pull()
+    counts, found_ppm = voice.counts, voice.drift_ppm
+    voice.close()
+    assert found_ppm == pytest.approx(ppm, abs=250)
+    assert counts.concealed_frames == counts.silent_frames == 0
+    assert counts.left_out == counts.overflowed == 0
