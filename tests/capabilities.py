@@ -1,5 +1,6 @@
 """What a test may need of the machine, by name: `@pytest.mark.platform("pulseaudio", "alsa-pulse")`. Each probe gives
-the reason why the machine lacks it, or None. Probes look; they start nothing and change nothing."""
+the reason why the machine lacks it, or None. Probes look; they start nothing and change nothing, but for `netns`, which
+makes a small network and takes it down."""
 
 import ctypes.util
 import os
@@ -64,6 +65,12 @@ def _locale_sources() -> str | None:
     return _program("localedef")() if found else "no sources of the locale zh_CN (package locales)"
 
 
+def _netns() -> str | None:
+    from tests.netns.laboratory import lacking
+
+    return lacking()
+
+
 def _root() -> str | None:
     return None if os.geteuid() == 0 else "not root"
 
@@ -83,6 +90,8 @@ PROBES: dict[str, Probe] = {
     "chromium": _program("chromium", "chromium-browser", "google-chrome-stable"),
     "shellcheck": _program("shellcheck"),
     "root": _root,
+    "netns": _netns,
+    "coturn": _program("turnserver"),
 }
 
 
