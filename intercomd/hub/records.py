@@ -48,10 +48,8 @@ async def load_open(database: Database) -> tuple[HubCall, ...]:
 
 async def load(database: Database, call_ids: Iterable[CallId]) -> dict[CallId, HubCall]:
     """The calls by these ids, as far as the hub knows them."""
-    query = sa.select(calls.c.state).where(calls.c.call_id.in_(list(call_ids)))
     async with database.transaction() as connection:
-        rows = (await connection.execute(query)).all()
-    return {call.call_id: call for call in (_decode(row.state) for row in rows)}
+        return await _load(connection, call_ids)
 
 
 async def forget_old(database: Database, now_s: float) -> None:
@@ -71,6 +69,7 @@ async def write(database: Database, changes: Sequence[Change], figures: Sequence
         if ended:
             await connection.execute(_INSERT_RECORD, [_record_row(call) for call in ended])
             await connection.execute(_INSERT_PARTY, [row for call in ended for row in _party_rows(call)])
+            await _take_over(connection, ended)
         if figures:
             rows = [_leg_row(item.call_id, item.by.identity, item.role, item.metrics) for item in figures]
             await connection.execute(_UPSERT_FIGURES, rows)
@@ -80,16 +79,16 @@ async def upload(database: Database, uploader: IdentityId, records: Sequence[Cal
     """A station's own records: they add to legs in which it took part and change nothing else. Repeating an
     upload changes nothing. A call that the hub never saw, or that is none of the uploader's, is kept as its
     own report."""
-    known = await load(database, {CallId(record.call_id) for record in records})
     legs: list[dict[str, Any]] = []
     reports: list[dict[str, Any]] = []
-    for record in records:
-        call = known.get(CallId(record.call_id))
-        if call is not None and is_participant(call, uploader):
-            legs.append(_leg_row(record.call_id, uploader, record.role, record.metrics, record.end_reason))
-        else:
-            reports.append(_report_row(uploader, record))
     async with database.transaction() as connection:
+        known = await _load(connection, {CallId(record.call_id) for record in records})
+        for record in records:
+            call = known.get(CallId(record.call_id))
+            if call is not None and is_participant(call, uploader):
+                legs.append(_leg_row(record.call_id, uploader, record.role, record.metrics, record.end_reason))
+            else:
+                reports.append(_report_row(uploader, record))
         if legs:
             await connection.execute(_UPSERT_FIGURES, legs)
         if reports:
@@ -104,6 +103,34 @@ async def of_resident(database: Database, who: IdentityId, before: float, limit:
     query = concerned.where(mine & (call_records.c.reported_by == "")).order_by(newest).limit(limit)
     async with database.transaction() as connection:
         return (await connection.execute(query)).all()
+
+
+async def _load(connection: AsyncConnection, call_ids: Iterable[CallId]) -> dict[CallId, HubCall]:
+    query = sa.select(calls.c.state).where(calls.c.call_id.in_(list(call_ids)))
+    rows = (await connection.execute(query)).all()
+    return {call.call_id: call for call in (_decode(row.state) for row in rows)}
+
+
+async def _take_over(connection: AsyncConnection, ended: Sequence[HubCall]) -> None:
+    """A station may report a call while its `initiate_call` still waits for the disk (dialled, and hung up at once):
+    then the hub's own record takes the place of the report, which becomes what the station says of its leg."""
+    parties = [(call.call_id, who) for call in ended for who in _participants(call)]
+    reported = sa.tuple_(call_records.c.call_id, call_records.c.reported_by).in_(parties)
+    query = sa.delete(call_records).where(reported).returning(
+        call_records.c.call_id, call_records.c.reported_by, call_records.c.caller_id, call_records.c.reason
+    )  # fmt: skip
+    rows = (await connection.execute(query)).all()
+    if rows:
+        legs = [
+            _leg_row(row.call_id, row.reported_by, "caller" if row.reported_by == row.caller_id else "callee", None,
+                     EndReason(row.reason))
+            for row in rows
+        ]  # fmt: skip
+        await connection.execute(_UPSERT_FIGURES, legs)
+
+
+def _participants(call: HubCall) -> set[IdentityId]:
+    return {call.caller.party.identity, *(leg.party.identity for leg in call.callees)}
 
 
 async def _write_states(connection: AsyncConnection, changes: Sequence[Change]) -> None:

@@ -178,3 +178,16 @@ def test_one_process_at_a_time(tmp_path: Path) -> None:
 def test_only_sqlite_for_now() -> None:
     with pytest.raises(DatabaseError, match="only SQLite"):
         path_of("postgresql+asyncpg://hub:secret@db/hub")
+
+
+async def test_a_report_that_came_before_the_call_does_not_make_a_second_record(database: Database) -> None:
+    """Dialled and hung up at once: the upload may overtake the transaction that makes the call known."""
+    early = claim(role="caller", peer_id="flat", end_reason=EndReason.CANCELLED)
+    await records.upload(database, DOOR.identity, [early])
+    await records.upload(database, DESK.identity, [claim("other"), claim(end_reason=EndReason.BUSY)])
+    call = ended()
+    await records.write(database, [(None, ringing()), (ringing(), call)])
+    own = [(row["call_id"], row["reported_by"]) for row in await rows(database, call_records)]
+    assert sorted(own) == [(CALL, ""), (CALL, DESK.identity), ("other", DESK.identity)]
+    (leg,) = [row for row in await rows(database, call_legs) if row["identity"] == DOOR.identity]
+    assert (leg["role"], leg["reported_reason"]) == ("caller", "cancelled")
