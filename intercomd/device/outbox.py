@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import suppress
 
 import msgspec
 
@@ -11,6 +12,7 @@ from intercomd.ports import Journal, Signalling, Store, StoreError, Unreachable
 
 MAX_BATCH_BYTES = MAX_MESSAGE_BYTES // 2
 """A hub drops the connection of whoever sends more than MAX_MESSAGE_BYTES at once; 200 records can be more."""
+RETRY_S = 10.0
 
 
 def batch(records: Sequence[CallRecord]) -> tuple[CallRecord, ...]:
@@ -25,37 +27,48 @@ def batch(records: Sequence[CallRecord]) -> tuple[CallRecord, ...]:
 
 
 class Outbox:
-    """One upload at a time. What the hub has not acknowledged stays on flash and is sent again."""
+    """One upload at a time. What the hub has not acknowledged stays on flash and is sent again: at the next resync or
+    end of a call, and every `retry_s` until then, since an acknowledgement may be lost while the link stays up."""
 
-    def __init__(self, store: Store, signalling: Signalling, journal: Journal) -> None:
+    def __init__(self, store: Store, signalling: Signalling, journal: Journal, retry_s: float = RETRY_S) -> None:
         self._store = store
         self._signalling = signalling
         self._journal = journal
+        self._retry_s = retry_s
         self._wanted = asyncio.Event()
+        self._refused = ""
 
     def flush(self) -> None:
         self._wanted.set()
 
     async def run(self) -> None:
         """Until cancelled."""
+        is_left = False
         while True:
-            await self._wanted.wait()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._retry_s if is_left else None):
+                    await self._wanted.wait()
             self._wanted.clear()
-            try:
-                while await self._upload():
-                    pass
-            except Unreachable:
-                continue  # the next resync wants it again
-            except StoreError as error:
-                self._journal.report(ErrorCode.STORE_FAILING, reason=str(error))
+            is_left = await self._empty()
 
-    async def _upload(self) -> bool:
-        records = batch(await self._store.waiting_records(MAX_RECORDS_PER_UPLOAD))
-        if not records:
-            return False
-        reply = await self._signalling.request(UploadRecords(records), 10.0)
-        if not reply.ok:
+    async def _empty(self) -> bool:
+        """Upload what waits; whether something is left."""
+        try:
+            while records := batch(await self._store.waiting_records(MAX_RECORDS_PER_UPLOAD)):
+                if not await self._upload(records):
+                    return True
+        except Unreachable:
+            return True
+        except StoreError as error:
+            self._journal.report(ErrorCode.STORE_FAILING, reason=str(error))
+        return False
+
+    async def _upload(self, records: Sequence[CallRecord]) -> bool:
+        reply = await self._signalling.request(UploadRecords(tuple(records)), 10.0)
+        if reply.ok:
+            await self._store.forget_records([record.call_id for record in records])
+            self._refused = ""
+        elif self._refused != str(reply.code):  # each refusal once, however often it is tried
+            self._refused = str(reply.code)
             self._journal.report(ErrorCode.BAD_MESSAGE, reason=f"the hub refused records: {reply.code}")
-            return False
-        await self._store.forget_records([record.call_id for record in records])
-        return True
+        return reply.ok

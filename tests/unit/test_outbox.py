@@ -6,7 +6,16 @@ from typing import Any
 import msgspec
 import pytest
 
-from intercomd.core.protocol import MAX_MESSAGE_BYTES, CallRecord, EndReason, Metrics, Reply, UploadRecords, encode
+from intercomd.core.protocol import (
+    MAX_MESSAGE_BYTES,
+    CallRecord,
+    Code,
+    EndReason,
+    Metrics,
+    Reply,
+    UploadRecords,
+    encode,
+)
 from intercomd.device.outbox import Outbox, batch
 from intercomd.fakes.journal import FakeJournal
 from intercomd.ports import Unreachable
@@ -25,6 +34,8 @@ class Shelf:
         self.taken: list[str] = []
         self.sizes: list[int] = []
         self.away = False
+        self.refuses: Code | None = None
+        self.asked = 0
 
     async def waiting_records(self, limit: int) -> list[CallRecord]:
         return self.waiting[:limit]
@@ -33,8 +44,11 @@ class Shelf:
         self.waiting = [one for one in self.waiting if one.call_id not in call_ids]
 
     async def request(self, request: Any, deadline_s: float) -> Reply:
+        self.asked += 1
         if self.away:
             raise Unreachable
+        if self.refuses is not None:
+            return Reply(ok=False, code=self.refuses)
         assert isinstance(request, UploadRecords)
         self.sizes.append(len(msgspec.json.encode(encode(request))))
         self.taken += [one.call_id for one in request.records]
@@ -54,8 +68,8 @@ async def test_all_waiting_records_arrive_in_messages_that_the_hub_takes(records
     assert max(shelf.sizes) < MAX_MESSAGE_BYTES
 
 
-async def run(shelf: Shelf) -> None:
-    outbox = Outbox(shelf, shelf, FakeJournal())  # type: ignore[arg-type]
+async def run(shelf: Shelf, journal: FakeJournal | None = None, retry_s: float = 60.0) -> None:
+    outbox = Outbox(shelf, shelf, journal or FakeJournal(), retry_s)  # type: ignore[arg-type]
     outbox.flush()
     await outbox.run()
 
@@ -69,6 +83,23 @@ async def test_what_an_unreachable_hub_did_not_take_stays() -> None:
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
     assert len(shelf.waiting) == 3
+
+
+@pytest.mark.parametrize("how", ["no answer", "refused for now"])
+async def test_what_the_hub_did_not_take_is_offered_again_while_the_link_stays_up(how: str) -> None:
+    """No resync comes: an acknowledgement was lost, or the hub's disk was busy."""
+    shelf, journal = Shelf(3), FakeJournal()
+    shelf.away, shelf.refuses = how == "no answer", Code.TRY_AGAIN
+    running = asyncio.ensure_future(run(shelf, journal, retry_s=0.0))
+    while shelf.asked < 4:
+        await asyncio.sleep(0)
+    shelf.away, shelf.refuses = False, None
+    while shelf.waiting:
+        await asyncio.sleep(0)
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    assert len(shelf.taken) == 3
+    assert len(journal.lines) == (how == "refused for now"), "a refusal is told once"
 
 
 def test_a_single_record_always_goes() -> None:
