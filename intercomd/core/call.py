@@ -6,8 +6,8 @@ must survive a power cut is persisted before the hub hears of it. Media is order
 (`core/recovery.py`); a message or a timer of an old epoch or another call changes nothing. Every end goes through
 `core/closing.py`.
 
-`handle` first settles what does not depend on the phase (boot, link, card, route, messages about other calls), then
-asks the one function of the call's phase (`core/phases.py`).
+`handle` first settles what does not depend on the phase (boot, link, card, route, volumes, messages about other calls),
+then asks the one function of the call's phase (`core/phases.py`).
 """
 
 from msgspec.structs import replace
@@ -21,6 +21,7 @@ from intercomd.core.effects import (
     Report,
     Send,
     SetRoute,
+    SetVolumes,
     StartTimer,
 )
 from intercomd.core.events import (
@@ -36,6 +37,7 @@ from intercomd.core.events import (
     Timer,
     TimerFired,
     Unanswered,
+    VolumeChosen,
 )  # fmt: skip
 from intercomd.core.protocol import (
     CallAccepted,
@@ -54,7 +56,7 @@ from intercomd.core.protocol import (
     RestartOrdered,
     Resync,
 )  # fmt: skip
-from intercomd.core.snapshot import Role, Route, SavedPhase
+from intercomd.core.snapshot import Role, Route, SavedPhase, bounded
 from intercomd.core.station import Call, Phase, Station, Step, snapshot_of, with_call
 from intercomd.errors import ErrorCode
 from intercomd.ids import CallId, IdentityId
@@ -75,6 +77,8 @@ def handle(station: Station, event: Event, now_s: float) -> Step:
             return _card_changed(replace(station, card=card), now_s)
         case SpeakerPressed():
             return _toggle_route(station)
+        case VolumeChosen():
+            return _volume_chosen(station, event)
         case Received(notice):
             return _received(station, notice, now_s)
         case Replied(Resync(), reply):
@@ -90,6 +94,13 @@ def handle(station: Station, event: Event, now_s: float) -> Step:
 
 
 def _booted(station: Station, event: Booted, now_s: float) -> Step:
+    volumes = bounded(event.snapshot.volumes)
+    louder = (SetVolumes(volumes),) if volumes != station.volumes else ()
+    station, effects = _call_restored(replace(station, volumes=volumes), event, now_s)
+    return station, (*louder, *effects)
+
+
+def _call_restored(station: Station, event: Booted, now_s: float) -> Step:
     saved = event.snapshot.call
     station = replace(station, tombstones=event.snapshot.tombstones)
     if saved is None:
@@ -139,6 +150,15 @@ def _toggle_route(station: Station) -> Step:
     if station.call is None or station.call.saved is None:
         return after, (SetRoute(route),)
     return after, (SetRoute(route), Persist(snapshot_of(after)))
+
+
+def _volume_chosen(station: Station, event: VolumeChosen) -> Step:
+    kinds = (event.kind,) if event.kind else ("voice", "ring", "prompts")
+    volumes = bounded(replace(station.volumes, **dict.fromkeys(kinds, event.percent)))
+    if volumes == station.volumes:
+        return station, ()
+    after = replace(station, volumes=volumes)
+    return after, (SetVolumes(volumes), Persist(snapshot_of(after)))
 
 
 def _resynced(station: Station, reply: Reply, now_s: float) -> Step:

@@ -6,7 +6,7 @@ from enum import StrEnum
 
 from intercomd.core.events import Timer, TimerKind
 from intercomd.core.protocol import CallRecord, Candidate, Request, Sdp
-from intercomd.core.snapshot import Route, Snapshot
+from intercomd.core.snapshot import Route, Snapshot, Volumes
 from intercomd.errors import ErrorCode
 from intercomd.ids import CallId
 
@@ -116,6 +116,11 @@ class SetRoute:
 
 
 @dataclass(frozen=True, slots=True)
+class SetVolumes:
+    volumes: Volumes
+
+
+@dataclass(frozen=True, slots=True)
 class Play:
     jingle: Jingle
 
@@ -151,5 +156,5 @@ class FlushOutbox:
 
 Effect = (
     Persist | Send | PrepareMedia | StartMedia | StopMedia | ApplyRemote | AddCandidate | OpenMicrophone
-    | CloseMicrophone | SetRoute | Play | StartTimer | CancelTimer | Report | FlushOutbox
+    | CloseMicrophone | SetRoute | SetVolumes | Play | StartTimer | CancelTimer | Report | FlushOutbox
 )  # fmt: skip

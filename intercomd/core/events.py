@@ -6,7 +6,7 @@ from enum import StrEnum
 from typing import Literal
 
 from intercomd.core.protocol import Candidate, Notice, Reply, Request, Sdp
-from intercomd.core.snapshot import Snapshot
+from intercomd.core.snapshot import Snapshot, VolumeKind
 from intercomd.ids import CallId, IdentityId
 
 
@@ -58,6 +58,14 @@ class HangupPressed:
 @dataclass(frozen=True, slots=True)
 class SpeakerPressed:
     """The speaker toggle."""
+
+
+@dataclass(frozen=True, slots=True)
+class VolumeChosen:
+    """`intercomctl volume [voice|ring|prompts] N`; None is all of them."""
+
+    percent: int
+    kind: VolumeKind | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +170,8 @@ class TimerFired:
 
 
 Event = (
-    Booted | CallPressed | DialRequested | AnswerRequested | HangupPressed | SpeakerPressed | LinkUp | LinkDown
+    Booted | CallPressed | DialRequested | AnswerRequested | HangupPressed | SpeakerPressed | VolumeChosen
+    | LinkUp | LinkDown
     | Received | Replied | Unanswered | CardChanged | Described | MediaUp | MediaSilent | MediaLost
     | PathChanged | CandidateGathered | TimerFired
 )  # fmt: skip

@@ -1,7 +1,7 @@
 """What a station keeps on flash about its call, and how it is written: JSON with a schema version.
 
-Only what a reboot needs: the call, tombstones of calls that are over here but perhaps not yet at the hub, and the
-instance id. Records wait in the store's outbox beside it.
+Only what a reboot needs: the call, tombstones of calls that are over here but perhaps not yet at the hub, how loud the
+station is, and the instance id. Records wait in the store's outbox beside it.
 """
 
 from enum import StrEnum
@@ -62,9 +62,28 @@ class Tombstone(msgspec.Struct, frozen=True, omit_defaults=True):
     reason: EndReason
 
 
+VolumeKind = Literal["voice", "ring", "prompts"]
+MAX_VOLUME = 100
+
+
+class Volumes(msgspec.Struct, frozen=True, omit_defaults=True):
+    """How loud the far end, the ringing and all other tones are: 0 (off) to 100 (as they come)."""
+
+    voice: int = MAX_VOLUME
+    ring: int = MAX_VOLUME
+    prompts: int = MAX_VOLUME
+
+
+def bounded(volumes: Volumes) -> Volumes:
+    """What came from outside, within its limits."""
+    voice, ring, prompts = (max(0, min(MAX_VOLUME, volume)) for volume in msgspec.structs.astuple(volumes))
+    return Volumes(voice, ring, prompts)
+
+
 class Snapshot(msgspec.Struct, frozen=True, omit_defaults=True):
     call: SavedCall | None = None
     tombstones: tuple[Tombstone, ...] = ()
+    volumes: Volumes = Volumes()
 
 
 class _Envelope(msgspec.Struct, frozen=True):

@@ -11,7 +11,7 @@ import msgspec
 
 from intercomd.core.effects import Effect
 from intercomd.core.events import Card
-from intercomd.core.snapshot import Role, Route, SavedCall, SavedPhase, Snapshot, Tombstone
+from intercomd.core.snapshot import Role, Route, SavedCall, SavedPhase, Snapshot, Tombstone, Volumes
 from intercomd.errors import ErrorCode
 from intercomd.ids import CallId, IdentityId
 
@@ -121,6 +121,7 @@ class Station(msgspec.Struct, frozen=True):
     microphone: bool = False
     """Ordered open."""
     route: Route = Route.SPEAKER
+    volumes: Volumes = Volumes()
 
 
 Step = tuple[Station, tuple[Effect, ...]]
@@ -147,7 +148,7 @@ def snapshot_of(station: Station) -> Snapshot:
             peer_name=call.peer_name,
             route=station.route,
         )
-    return Snapshot(saved, station.tombstones)
+    return Snapshot(saved, station.tombstones, station.volumes)
 
 
 def shown(call: Call | None) -> Shown:

@@ -29,13 +29,14 @@ from intercomd.core.effects import (
     Report,
     Send,
     SetRoute,
+    SetVolumes,
     StartMedia,
     StartTimer,
     StopMedia,
 )  # fmt: skip
 from intercomd.core.events import Event, Replied, TimerFired, Unanswered
 from intercomd.core.protocol import CallMetrics, IceServer, Metrics, Request
-from intercomd.core.snapshot import Route
+from intercomd.core.snapshot import Route, Volumes
 from intercomd.core.station import Station, shown
 from intercomd.errors import ErrorCode
 from intercomd.ports import Journal, Media, Signalling, Store, StoreError, Unreachable
@@ -59,6 +60,7 @@ class Sound(Protocol):
     def open_microphone(self) -> None: ...
     def close_microphone(self) -> None: ...
     def set_route(self, route: Route) -> None: ...
+    def set_volumes(self, volumes: Volumes) -> None: ...
     def play(self, jingle: Jingle) -> None: ...
 
 
@@ -151,6 +153,8 @@ class Interpreter:
                 outside.sound.close_microphone()
             case SetRoute(route):
                 outside.sound.set_route(route)
+            case SetVolumes(volumes):
+                outside.sound.set_volumes(volumes)
             case Play(jingle):
                 outside.sound.play(jingle)
             case StartTimer(timer, delay_s):

@@ -14,6 +14,7 @@ from intercomd.core.effects import (
     Report,
     Send,
     SetRoute,
+    SetVolumes,
     StartMedia,
     StartTimer,
     StopMedia,
@@ -39,6 +40,7 @@ from intercomd.core.events import (
     Timer,
     TimerFired,
     Unanswered,
+    VolumeChosen,
 )  # fmt: skip
 from intercomd.core.protocol import (
     AcceptCall,
@@ -67,7 +69,7 @@ from intercomd.core.protocol import (
     WebrtcOffer,
     WebrtcRestart,
 )  # fmt: skip
-from intercomd.core.snapshot import Role, Route, SavedCall, SavedPhase, Snapshot, Tombstone
+from intercomd.core.snapshot import Role, Route, SavedCall, SavedPhase, Snapshot, Tombstone, Volumes
 from intercomd.core.station import Phase, Settings, Shown, Station, shown
 from intercomd.errors import ErrorCode
 from intercomd.ids import CallId, IdentityId
@@ -397,6 +399,26 @@ def test_the_speaker_toggle_is_kept_for_a_restart_and_ends_with_the_call() -> No
     assert desk.only(SetRoute) == [SetRoute(Route.HANDSET)]
     assert desk.only(Persist)[0].snapshot.call.route is Route.HANDSET
     assert desk.hear(HangupPressed()).only(SetRoute) == [SetRoute(Route.SPEAKER)]
+
+
+def test_a_volume_is_bounded_heard_at_once_and_kept() -> None:
+    desk = connected().hear(VolumeChosen(40, "ring"))
+    assert desk.only(SetVolumes) == [SetVolumes(Volumes(ring=40))]
+    (persist,) = desk.only(Persist)
+    assert persist.snapshot.volumes == Volumes(ring=40)
+    assert persist.snapshot.call is not None
+    assert desk.hear(VolumeChosen(400, "voice")).only(SetVolumes) == []  # 100 is the most, and it was that
+    assert desk.hear(VolumeChosen(-7)).only(SetVolumes) == [SetVolumes(Volumes(0, 0, 0))]
+    assert desk.hear(VolumeChosen(0)).only(Persist) == []
+
+
+def test_volumes_outlive_calls_and_restarts() -> None:
+    ended = connected().hear(VolumeChosen(30), HangupPressed())
+    assert ended.only(Persist)[0].snapshot.volumes == Volumes(30, 30, 30)
+    again = booted(Snapshot(volumes=Volumes(voice=30, ring=999)))
+    assert again.station.volumes == Volumes(voice=30)
+    desk = Desk(Station(Settings())).hear(Booted(Snapshot(volumes=Volumes(30, 30, 30)), 1.0))
+    assert desk.only(SetVolumes) == [SetVolumes(Volumes(30, 30, 30))]
 
 
 def saved(phase: SavedPhase, role: Role = Role.CALLEE, route: Route = Route.SPEAKER) -> Snapshot:

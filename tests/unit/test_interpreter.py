@@ -64,6 +64,9 @@ class Diary:
     def set_route(self, route: Any) -> None:
         self.lines.append(("route", route))
 
+    def set_volumes(self, volumes: Any) -> None:
+        self.lines.append(("volumes", volumes))
+
 
 @pytest.fixture
 def diary() -> Diary:
