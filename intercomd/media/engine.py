@@ -13,10 +13,13 @@ from typing import Final
 
 from intercomd.core.effects import Jingle, Tone
 from intercomd.core.events import Card
-from intercomd.core.snapshot import Route, Volumes
+from intercomd.core.snapshot import Route
+from intercomd.media.canceller import VoiceStatus
 from intercomd.media.clock import Clock, SystemClock
+from intercomd.media.echo_delay import chirp
 from intercomd.media.lines import CaptureLine, PlayoutLine
 from intercomd.media.pcm import RATE_HZ, VoiceSink, VoiceSource
+from intercomd.media.processing import VoiceProcessing
 from intercomd.ports import Levels, SoundCard
 
 STOP_LIMIT_S: Final = 1.5
@@ -49,18 +52,30 @@ class Engine:
         *,
         route: Route = Route.SPEAKER,
         clock: Clock | None = None,
+        processing: VoiceProcessing | None = None,
+        push_to_talk: bool = False,
     ) -> None:
         """`on_card(state, message)` comes once for each change of the whole card: READY only when playout is open and
         a period has been captured. `on_microphone` follows the capture PCM. `on_xrun("playout" or "capture", frames)`.
+        Without `processing` the microphone is sent as it is. `push_to_talk`: it opens only between `talk` orders.
         """
         clock = clock or SystemClock()
         self.failed: BaseException | None = None
         """What ended an audio thread that should live: the process's health."""
         self._pcms, self._stopping, self._xruns = pcms, False, 0
         self._on_xrun = on_xrun
+        self._processing = processing
+        self._ordered, self._talks = False, not push_to_talk
+        self._push_to_talk = push_to_talk
         self._whole = _WholeCard(on_card)
         self._playout = PlayoutLine(
-            card, pcms.playout[route], source, clock, self._playout_changed, lambda lost: self._xrun("playout", lost)
+            card,
+            pcms.playout[route],
+            source,
+            clock,
+            self._playout_changed,
+            lambda lost: self._xrun("playout", lost),
+            processing,
         )
         self._capture = CaptureLine(
             card,
@@ -70,7 +85,10 @@ class Engine:
             lambda state, message: self._whole.part("capture", state, message),
             lambda lost: self._xrun("capture", lost),
             on_microphone,
+            processing,
         )
+        if processing is not None:
+            processing.play_chirp = lambda: self._playout.mixer.insert(chirp())
         self._threads = [
             threading.Thread(target=self._run, args=(self._playout,), name="playout", daemon=True),
             threading.Thread(target=self._run, args=(self._capture,), name="capture", daemon=True),
@@ -97,16 +115,36 @@ class Engine:
                 thread.join(STOP_LIMIT_S / len(self._threads))
                 if thread.is_alive():
                     self.failed = self.failed or TimeoutError(f"the thread {thread.name} does not end")
+        if self._processing is not None:
+            self._processing.close()
 
     # ---- orders
 
+    def prepare(self) -> None:
+        """Load what voice processing needs, in the background: there is time now. The first call does it otherwise."""
+        if self._processing is not None:
+            self._processing.start()
+
     def open_microphone(self) -> None:
-        self._capture.wanted = True
-        self._capture.wake.set()
+        self.prepare()
+        self._ordered = True
+        self._follow_orders()
 
     def close_microphone(self) -> None:
         """The PCM closes after the period that is being read, 10 ms as a rule, 500 ms at most."""
-        self._capture.wanted = False
+        self._ordered = False
+        self._follow_orders()
+
+    def talk(self, pressed: bool) -> None:
+        """With push-to-talk: while it is pressed in a call the microphone is open and the far end's voice is not
+        heard. Without, this does nothing."""
+        if self._push_to_talk:
+            self._talks = pressed
+            self._follow_orders()
+
+    def _follow_orders(self) -> None:
+        self._capture.wanted = self._ordered and self._talks
+        self._playout.voice_muted = self._push_to_talk and self._capture.wanted
         self._capture.wake.set()
 
     def set_route(self, route: Route) -> None:
@@ -114,10 +152,6 @@ class Engine:
         self._capture.pcm = self._pcms.capture[route]
         self._playout.pcm = self._pcms.playout[route]
         self._wake()
-
-    def set_volumes(self, volumes: Volumes) -> None:
-        """Of the far end's voice, the ringing, and all other tones."""
-        self._playout.mixer.set_volumes(volumes)
 
     def loop(self, tone: Tone | None) -> None:
         """Sound `tone` until the next order; None ends it."""
@@ -133,6 +167,11 @@ class Engine:
     def microphone_open(self) -> bool:
         """The capture PCM is open for a call and moves."""
         return self._capture.live
+
+    @property
+    def voice(self) -> VoiceStatus:
+        """What voice processing does."""
+        return VoiceStatus() if self._processing is None else self._processing.status()
 
     def levels(self) -> Levels:
         """Any thread, no lock: each figure is right by itself. `periods_played` counts on without a card."""

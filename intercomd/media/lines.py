@@ -10,7 +10,8 @@ from typing import Final
 from intercomd.core.events import Card
 from intercomd.media.clock import Clock
 from intercomd.media.mixer import Mixer
-from intercomd.media.pcm import PERIOD_FRAMES, RATE_HZ, Pcm, VoiceSink, VoiceSource, level_dbfs
+from intercomd.media.pcm import PERIOD_FRAMES, RATE_HZ, SILENCE, Pcm, VoiceSink, VoiceSource, level_dbfs
+from intercomd.media.processing import VoiceProcessing
 from intercomd.ports import CaptureStream, CardError, PlayoutStream, SoundCard
 
 PERIOD_S: Final = PERIOD_FRAMES / RATE_HZ
@@ -81,6 +82,7 @@ class PlayoutLine:
         clock: Clock,
         on_card: OnCard,
         on_xrun: Callable[[int], None],
+        processing: VoiceProcessing | None = None,
     ) -> None:
         self.pcm = pcm
         self.mixer = Mixer()
@@ -89,6 +91,9 @@ class PlayoutLine:
         self.periods = 0
         """Pulled from the source, heard or not: proof of life."""
         self.queued_frames = 0
+        self.voice_muted = False
+        """The far end is not heard, tones are."""
+        self._processing = processing
         self._card, self._source, self._clock = card, source, clock
         self._on_card, self._on_xrun = on_card, on_xrun
         self._stream: PlayoutStream | None = None
@@ -124,6 +129,8 @@ class PlayoutLine:
     def _open(self) -> None:
         try:
             self._stream = self._card.open_playout(self._stream_pcm)
+            if self._processing is not None:
+                self._processing.restarted(self._stream_pcm)
         except CardError as error:
             self._fail(error)
         late_periods = int((self._clock.now_s() - self._due_s) / PERIOD_S)
@@ -139,6 +146,8 @@ class PlayoutLine:
         except CardError as error:
             self._fail(error)
             return
+        if self._processing is not None:
+            self._processing.played(period, lost)
         self._due_s = self._clock.now_s()
         self.meter.see(period)
         self._retry.moved()
@@ -157,7 +166,8 @@ class PlayoutLine:
 
     def _next(self) -> Pcm:
         self.periods += 1
-        return self.mixer.over(self._source.pull())
+        voice = self._source.pull()
+        return self.mixer.over(SILENCE if self.voice_muted else voice)
 
     def _skip(self, frames: int) -> None:
         """What should have been heard while nothing could be."""
@@ -185,6 +195,7 @@ class CaptureLine:
         on_card: OnCard,
         on_xrun: Callable[[int], None],
         on_microphone: Callable[[bool], None],
+        processing: VoiceProcessing | None = None,
     ) -> None:
         self.pcm = pcm
         self.wanted = False
@@ -195,6 +206,7 @@ class CaptureLine:
         """A period has been read for the call and the PCM is open: what the microphone LED shows."""
         self._card, self._sink, self._clock = card, sink, clock
         self._on_card, self._on_xrun, self._on_microphone = on_card, on_xrun, on_microphone
+        self._processing = processing
         self._stream: CaptureStream | None = None
         self._stream_pcm = ""
         self._known_pcm = ""
@@ -248,15 +260,17 @@ class CaptureLine:
         if lost:
             self._on_xrun(lost)
         if self.wanted:
-            self._hand_on(period)
+            self._hand_on(period, lost)
 
-    def _hand_on(self, period: Pcm) -> None:
+    def _hand_on(self, period: Pcm, lost: int) -> None:
         if not self.live:
             self.live = True
+            if self._processing is not None:
+                self._processing.begin(self._stream_pcm)
             self._on_microphone(True)
         self.periods += 1
         self.meter.see(period)
-        self._sink.push(period)
+        self._sink.push(period if self._processing is None else self._processing.captured(period, lost))
 
     def _fail(self, error: CardError) -> None:
         self.close()

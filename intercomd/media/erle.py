@@ -1,0 +1,105 @@
+"""Our own meters of the echo: how much of it is taken away (ERLE, ITU-T G.168), and whether both ends speak.
+
+An engine's word is not asked: what was captured is compared with what is sent, in periods in which only the far end
+speaks, and only where its echo is really there. A microphone that hears no echo has no ERLE, good or bad.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Final
+
+FAR_DBFS: Final = -45.0
+"""The reference, when the far end speaks."""
+TAIL_PERIODS: Final = 20
+"""How long a room rings on."""
+_ABOVE_NOISE_DB: Final = 10.0
+_DOUBLE_TALK_DB: Final = 9.0
+"""More than the echo is expected to be: speech crests differ by some 6 dB from the mean."""
+_COUPLING_STEP_DB: Final = 0.25
+_FLOOR_RISE_DB: Final = 0.02
+"""Per period: the noise floor follows a noise that begins within 10 s, and falls at once."""
+_MEAN: Final = 1 / 150
+"""1.5 s of far-end speech."""
+_NEEDED_PERIODS: Final = 100
+_MOST_DB: Final = 60.0
+_SILENT_DBFS: Final = -96.0
+
+
+@dataclass(frozen=True, slots=True)
+class Talk:
+    """Who speaks in this period, as far as levels tell."""
+
+    far: bool
+    near: bool
+    metered: bool
+    """Only the far end, and its echo is heard: this period counts for ERLE."""
+
+
+class EchoMeter:
+    """For the capture thread; `erle_db` may be read by any."""
+
+    def __init__(self) -> None:
+        self.clear()
+
+    def clear(self) -> None:
+        """Another route: its echo and its noise are others."""
+        self.erle_db: float | None = None
+        """None until a second of echo was heard."""
+        self.coupling_db = 0.0
+        """From reference to microphone. 0 dB at first: nobody breaks in by mistake."""
+        self._known = False
+        self._floor_dbfs = -50.0
+        self._far_dbfs = _SILENT_DBFS
+        self._tail = 0
+        self._captured = self._sent = 0.0
+        self._before = 0.0
+        self._periods = 0
+        self._near_gain_db = 0.0
+
+    def see(self, reference_dbfs: float, captured_dbfs: float, sent_dbfs: float, *, audible: bool) -> Talk:
+        """Levels of one period; `audible`: an echo was found by the delay tracker."""
+        self._follow(reference_dbfs, captured_dbfs)
+        far = self._tail > 0
+        heard = captured_dbfs > self._floor_dbfs + _ABOVE_NOISE_DB
+        if far and heard and audible:
+            self._learn(captured_dbfs - self._far_dbfs)
+        expected_dbfs = self._far_dbfs + self.coupling_db
+        near = heard and (not far or captured_dbfs > expected_dbfs + _DOUBLE_TALK_DB)
+        metered = far and heard and audible and self._known and not near
+        if metered:
+            self._count(sent_dbfs)
+        elif near and not far:
+            self._near_gain_db += (sent_dbfs - captured_dbfs - self._near_gain_db) * _MEAN
+        self._before = _power(captured_dbfs)
+        return Talk(far, near, metered)
+
+    def _follow(self, reference_dbfs: float, captured_dbfs: float) -> None:
+        self._floor_dbfs = min(captured_dbfs, self._floor_dbfs + _FLOOR_RISE_DB)
+        self._floor_dbfs = max(self._floor_dbfs, -75.0)
+        if reference_dbfs > FAR_DBFS:
+            self._tail = TAIL_PERIODS
+        else:
+            self._tail = max(0, self._tail - 1)
+        # A room decays by 60 dB within its reverberation time: 0.3 s are 2 dB a period.
+        self._far_dbfs = max(reference_dbfs, self._far_dbfs - 2.0)
+
+    def _learn(self, ratio_db: float) -> None:
+        """A running median: double talk, less than half of the time, does not move it far."""
+        if not self._known:
+            self.coupling_db, self._known = ratio_db, True
+        step = _COUPLING_STEP_DB if abs(ratio_db - self.coupling_db) < 12 else 2 * _COUPLING_STEP_DB
+        self.coupling_db += math.copysign(min(step, abs(ratio_db - self.coupling_db)), ratio_db - self.coupling_db)
+
+    def _count(self, sent_dbfs: float) -> None:
+        """What is sent comes a period or so later than what was captured."""
+        self._captured += (self._before - self._captured) * _MEAN
+        self._sent += (_power(sent_dbfs) - self._sent) * _MEAN
+        self._periods += 1
+        if self._periods >= _NEEDED_PERIODS and self._captured > 0:
+            left_db = 10 * math.log10(max(self._sent, 1e-12) / self._captured)
+            # Automatic gain makes what is left of the echo louder, as it makes the near end: no fault of the canceller.
+            self.erle_db = min(_MOST_DB, max(0.0, self._near_gain_db) - left_db)
+
+
+def _power(level_dbfs: float) -> float:
+    return float(10.0 ** (level_dbfs / 10))
