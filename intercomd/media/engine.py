@@ -13,7 +13,7 @@ from typing import Final
 
 from intercomd.core.effects import Jingle, Tone
 from intercomd.core.events import Card
-from intercomd.core.snapshot import Route
+from intercomd.core.snapshot import Route, Volumes
 from intercomd.media.canceller import VoiceStatus
 from intercomd.media.clock import Clock, SystemClock
 from intercomd.media.echo_delay import chirp
@@ -152,6 +152,10 @@ class Engine:
         self._capture.pcm = self._pcms.capture[route]
         self._playout.pcm = self._pcms.playout[route]
         self._wake()
+
+    def set_volumes(self, volumes: Volumes) -> None:
+        """Of the far end's voice, the ringing, and all other tones."""
+        self._playout.mixer.set_volumes(volumes)
 
     def loop(self, tone: Tone | None) -> None:
         """Sound `tone` until the next order; None ends it."""

@@ -5,8 +5,10 @@ from collections import deque
 import numpy as np
 
 from intercomd.core.effects import Jingle, Tone
+from intercomd.core.snapshot import Volumes
 from intercomd.media.pcm import PERIOD_FRAMES, Pcm, mix
 from intercomd.media.tones import jingle_of, loop_of
+from intercomd.media.volume import Fader, gain_of
 
 MAX_JINGLES = 4
 """They wait for each other; more than these would sound long after what they tell of."""
@@ -14,7 +16,10 @@ _FADE_OUT = np.linspace(1.0, 0.0, PERIOD_FRAMES, dtype=np.float32)
 
 
 class Mixer:
-    """`loop` and `play` may be called from any thread; `over` belongs to the playout thread."""
+    """`loop`, `play` and `set_volumes` may be called from any thread; `over` belongs to the playout thread.
+
+    How loud things are is decided here and not by the card's own mixer: it differs from card to card, often has steps
+    of 3 dB or is shared with others, and an echo canceller must know what it is given."""
 
     def __init__(self) -> None:
         self._wanted: Tone | None = None
@@ -23,6 +28,13 @@ class Mixer:
         self._at = 0
         self._jingle: Pcm | None = None
         self._jingle_at = 0
+        self._voice, self._ring, self._prompts = Fader(), Fader(), Fader()
+
+    def set_volumes(self, volumes: Volumes) -> None:
+        """From the next period on, without a click."""
+        self._voice.wanted = gain_of(volumes.voice)
+        self._ring.wanted = gain_of(volumes.ring)
+        self._prompts.wanted = gain_of(volumes.prompts)
 
     def loop(self, tone: Tone | None) -> None:
         """Sound `tone` from its beginning until another is ordered; the same one again goes on."""
@@ -38,6 +50,7 @@ class Mixer:
 
     def over(self, voice: Pcm) -> Pcm:
         """The period that is heard."""
+        voice = self._voice.faded(voice)
         for sound in (self._next_of_loop(), self._next_of_jingle()):
             if sound is not None:
                 voice = mix(voice, sound)
@@ -58,7 +71,7 @@ class Mixer:
         turn = loop_of(self._tone)
         period = turn[self._at : self._at + PERIOD_FRAMES]
         self._at = (self._at + PERIOD_FRAMES) % len(turn)
-        return period
+        return (self._ring if self._tone is Tone.RINGING else self._prompts).faded(period)
 
     def _next_of_jingle(self) -> Pcm | None:
         if self._jingle is None:
@@ -70,4 +83,4 @@ class Mixer:
         self._jingle_at += PERIOD_FRAMES
         if self._jingle_at >= len(self._jingle):
             self._jingle = None
-        return period
+        return self._prompts.faded(period)
