@@ -5,7 +5,7 @@ one `ConfigError` that lists every mistake. Secrets are never part of a `Config`
 `ice_servers` read them.
 """
 
-from intercomd.config.credentials import hub_token, ice_servers
+from intercomd.config.credentials import hub_token, ice_servers, turn_secret
 from intercomd.config.loading import load
 from intercomd.config.mistakes import ConfigError, Mistake
 from intercomd.config.tables import Audio, Call, Config, Hub, Ice, IceServer, Panel, Station
@@ -24,4 +24,5 @@ __all__ = [
     "hub_token",
     "ice_servers",
     "load",
+    "turn_secret",
 ]

@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from intercomd.config.mistakes import ConfigError, Mistake
-from intercomd.config.tables import Ice, Station
+from intercomd.config.tables import Hub, Ice, Station
 from intercomd.core.protocol import IceServer
 
 HUB_TOKEN = "hub-token"  # noqa: S105  (the credential's name)
+TURN_SECRET = "turn-secret"  # noqa: S105  (the same)
 MAX_SECRET_BYTES = 4096
 
 
@@ -19,6 +20,21 @@ def hub_token(station: Station, environ: Mapping[str, str]) -> str:
     if path is None:
         raise ConfigError("configuration", (Mistake("station.token_file", *NO_TOKEN),))
     return _read("station.token_file", path)
+
+
+def turn_secret(hub: Hub, environ: Mapping[str, str]) -> str:
+    """What the hub shares with its TURN server; empty without `turn_urls`. Raises `ConfigError`."""
+    path = turn_secret_path(hub, environ)
+    if not hub.turn_urls:
+        return ""
+    if path is None:
+        raise ConfigError("configuration", (Mistake("hub.turn_secret_file", *NO_TURN_SECRET),))
+    return _read("hub.turn_secret_file", path)
+
+
+def turn_secret_path(hub: Hub, environ: Mapping[str, str]) -> Path | None:
+    """The credential, else the file."""
+    return _credential(TURN_SECRET, environ) or secret_path(hub.turn_secret_file, environ)
 
 
 def ice_servers(ice: Ice, environ: Mapping[str, str]) -> tuple[IceServer, ...]:
@@ -37,6 +53,12 @@ def ice_servers(ice: Ice, environ: Mapping[str, str]) -> tuple[IceServer, ...]:
 NO_TOKEN = (
     "there is no token",
     f"a file with what `intercomd hub add-station NAME` prints, or a systemd credential `{HUB_TOKEN}`",
+)
+
+
+NO_TURN_SECRET = (
+    "there is no secret for hub.turn_urls",
+    f"a file with coturn's static-auth-secret, or a systemd credential `{TURN_SECRET}`",
 )
 
 

@@ -1,13 +1,18 @@
 """What no single key can tell: files that must exist, secrets' modes, keys that contradict each other."""
 
 import ipaddress
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from intercomd.config.credentials import secret_mistake, secret_path, token_mistake
+from intercomd.config.credentials import NO_TURN_SECRET, secret_mistake, secret_path, token_mistake, turn_secret_path
 from intercomd.config.mistakes import Mistake
 from intercomd.config.tables import Call, Config, Hub, Ice, Panel, Station
+
+_ICE_URL = re.compile(
+    r"(?P<scheme>stuns?|turns?):[^?:\[\]/\s]+(:(?P<port>[0-9]{1,5}))?(\?transport=(?P<transport>udp|tcp))?"
+)
 
 
 def cross_mistakes(config: Config, parts: Sequence[str], environ: Mapping[str, str]) -> Iterator[Mistake]:
@@ -16,9 +21,11 @@ def cross_mistakes(config: Config, parts: Sequence[str], environ: Mapping[str, s
         yield from _station(config.station, environ)
         yield from _call(config.call)
         yield from _panel(config.panel)
+    if "device" in parts or "hub" in parts:
         yield from _ice(config.ice, environ)
     if "hub" in parts:
         yield from _hub(config.hub)
+        yield from _turn(config.hub, environ)
 
 
 def is_loopback(host: str) -> bool:
@@ -76,6 +83,8 @@ def _panel(panel: Panel) -> Iterator[Mistake]:
 def _ice(ice: Ice, environ: Mapping[str, str]) -> Iterator[Mistake]:
     for index, server in enumerate(ice.servers):
         where = f"ice.servers[{index}]"
+        for url in server.urls:
+            yield from _ice_url(f"{where}.urls", url)
         turn = any(url.startswith("turn") for url in server.urls)
         if turn and not (server.username and server.credential_file):
             yield Mistake(where, "a TURN server without username and credential_file", "both of them")
@@ -83,6 +92,33 @@ def _ice(ice: Ice, environ: Mapping[str, str]) -> Iterator[Mistake]:
         mistake = path and secret_mistake(f"{where}.credential_file", path, environ.get("CREDENTIALS_DIRECTORY", ""))
         if mistake:
             yield mistake
+
+
+def _ice_url(where: str, url: str) -> Iterator[Mistake]:
+    """RFC 7064 and RFC 7065; of addresses only those that aiortc can read."""
+    parts = _ICE_URL.fullmatch(url)
+    if parts is None or (parts["transport"] and parts["scheme"].startswith("stun")):
+        allowed = "scheme, host and port, as turn:turn.example:3478; ?transport=udp or tcp only with turn: and turns:"
+        yield Mistake(where, f"{url!r} is no such URL (an IPv6 address needs a name)", allowed)
+    elif parts["port"] and not 0 < int(parts["port"]) < 65536:
+        yield Mistake(where, f"{url!r}: there is no such port", "1 to 65535")
+    elif parts["scheme"] == "turns" and parts["transport"] == "udp":
+        yield Mistake(where, f"{url!r}: TURN over DTLS is not supported", "turns: with ?transport=tcp, or without it")
+
+
+def _turn(hub: Hub, environ: Mapping[str, str]) -> Iterator[Mistake]:
+    for index, url in enumerate(hub.turn_urls):
+        yield from _ice_url(f"hub.turn_urls[{index}]", url)
+    path = turn_secret_path(hub, environ)
+    if path is None:
+        if hub.turn_urls:
+            yield Mistake("hub.turn_secret_file", *NO_TURN_SECRET)
+        return
+    mistake = secret_mistake("hub.turn_secret_file", path, environ.get("CREDENTIALS_DIRECTORY", ""))
+    if mistake:
+        yield mistake
+    elif hub.turn_secret_file and not hub.turn_urls:
+        yield Mistake("hub.turn_urls", "is empty, though there is a turn_secret_file", "the TURN servers that use it")
 
 
 def _hub(hub: Hub) -> Iterator[Mistake]:

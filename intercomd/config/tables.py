@@ -25,6 +25,24 @@ Url = Annotated[
         extra={"allowed": "a URL with stun:, stuns:, turn: or turns:"},
     ),
 ]
+TurnUrl = Annotated[
+    str,
+    Meta(
+        pattern="^turns?:[^/]",
+        extra={"allowed": "a URL with turn: or turns:, as turn:turn.example:3478?transport=udp"},
+    ),
+]
+_SECRET_FILE = Meta(
+    pattern="^(/.+|[A-Za-z0-9_.-]*)$",
+    extra={"allowed": "an absolute path, the name of a systemd credential, or empty"},
+)
+_Pattern = Annotated[
+    str, Meta(pattern="^[^/\\s]{1,32}$", extra={"allowed": "an interface's name, * and ? stand for anything"})
+]
+
+
+VIRTUAL_INTERFACES = ("docker*", "veth*", "br-*", "virbr*", "lxc*", "lxdbr*", "podman*", "cni*", "flannel*")
+"""Of containers and virtual machines on this machine: no peer is to be reached through them, and each costs checks."""
 
 
 class Table(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -201,11 +219,8 @@ class IceServer(Table, frozen=True):
     username: Annotated[str, Meta(max_length=512, description="User name, for TURN.")] = ""
     credential_file: Annotated[
         str,
-        Meta(
-            pattern="^(/.+|[A-Za-z0-9_.-]*)$",
-            extra={"allowed": "an absolute path, the name of a systemd credential, or empty"},
-            description="File with the TURN password, for its owner only, or a systemd credential's name.",
-        ),
+        _SECRET_FILE,
+        Meta(description="File with the TURN password, for its owner only, or a systemd credential's name."),
     ] = ""
 
 
@@ -219,13 +234,25 @@ class Ice(Table, frozen=True):
         Literal["all", "relay"],
         Meta(description="`relay`: only through TURN, so that addresses stay hidden."),
     ] = "all"
+    interfaces: Annotated[
+        list[_Pattern],
+        Meta(max_length=16, description="Only addresses of these network interfaces are offered; empty: of all."),
+    ] = []
+    exclude_interfaces: Annotated[
+        list[_Pattern],
+        Meta(max_length=32, description="Addresses of these are not offered, while there are others."),
+    ] = msgspec.field(default_factory=lambda: list(VIRTUAL_INTERFACES))
     allow_loopback: Annotated[
         bool, Meta(description="Offer loopback addresses too: for several stations on one machine.")
     ] = False
     gather_limit_s: Annotated[
         float,
         Meta(ge=0.1, le=10, description="Limit for gathering addresses; silent servers cost no more than this."),
-    ] = 1.0
+    ] = 0.5
+    probe_s: Annotated[
+        float,
+        Meta(ge=10, le=3600, description="Time between two looks at servers that answer; others are tried sooner."),
+    ] = 60.0
 
 
 class Hub(Table, frozen=True):
@@ -257,6 +284,18 @@ class Hub(Table, frozen=True):
             description="The hub's address in residents' links; empty: made from `listen` and `port`.",
         ),
     ] = ""
+    turn_urls: Annotated[
+        list[TurnUrl],
+        Meta(max_length=8, description="TURN servers (coturn); credentials are made for each client."),
+    ] = []
+    turn_secret_file: Annotated[
+        str,
+        _SECRET_FILE,
+        Meta(description="File with coturn's secret, for its owner only; a credential `turn-secret` wins."),
+    ] = ""
+    turn_lifetime_s: Annotated[
+        int, Meta(ge=60, le=3600, description="Life of such credentials; clients renew them before half of it is over.")
+    ] = 3600
     ring_timeout_s: Annotated[float, Meta(ge=1, le=600, description="How long a call rings.")] = 60.0
     grace_s: Annotated[float, Meta(ge=1, le=3600, description="How long a vanished participant keeps its call.")] = (
         120.0

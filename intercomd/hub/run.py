@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from intercomd.adapters.journal import open_journal
 from intercomd.adapters.systemd import SystemdSupervisor
-from intercomd.config import Config, ConfigError, ice_servers
+from intercomd.config import Config, ConfigError, ice_servers, turn_secret
 from intercomd.core.protocol import IceServer
 from intercomd.errors import ErrorCode
 from intercomd.hub.server import HubError, HubServer
@@ -26,7 +26,7 @@ def main(config: Config) -> int:
     journal = open_journal()
     try:
         servers = ice_servers(config.ice, os.environ)
-        asyncio.run(run(config, journal, SystemdSupervisor(), servers))
+        asyncio.run(run(config, journal, SystemdSupervisor(), servers, turn_secret(config.hub, os.environ)))
     except ConfigError as error:
         journal.report(ErrorCode.CONFIG_INVALID, str(error))
         return CONFIGURATION
@@ -42,13 +42,15 @@ def main(config: Config) -> int:
     return 0
 
 
-async def run(config: Config, journal: Journal, supervisor: Supervisor, servers: Sequence[IceServer] = ()) -> None:
+async def run(
+    config: Config, journal: Journal, supervisor: Supervisor, servers: Sequence[IceServer] = (), turn_secret: str = ""
+) -> None:
     """Serve until told to stop. Raises `HubError` when it cannot start, and whatever ended a part of it."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    async with HubServer(config.hub, journal, ice_servers=servers) as hub:
+    async with HubServer(config.hub, journal, ice_servers=servers, turn_secret=turn_secret) as hub:
         supervisor.ready()
         supervisor.status(f"listening on port {hub.port}")
         tasks = [

@@ -26,6 +26,7 @@ from intercomd.hub.residents import Residents
 from intercomd.hub.signalling import Signalling
 from intercomd.hub.site import Site
 from intercomd.hub.transport import Transport
+from intercomd.hub.turn import IceOffer
 from intercomd.hub.web import Web
 from intercomd.ports import Journal
 
@@ -52,6 +53,7 @@ class HubServer:
         journal: Journal,
         *,
         ice_servers: Sequence[IceServer] = (),
+        turn_secret: str = "",
         limits: Limits | None = None,
         clock: HubClock | None = None,
     ) -> None:
@@ -68,19 +70,18 @@ class HubServer:
             clock=self._clock,
             limits=limits or Limits(ring_s=settings.ring_timeout_s, grace_s=settings.grace_s),
         )
+        ice = IceOffer(ice_servers, settings.turn_urls, turn_secret, settings.turn_lifetime_s)
         self._signalling = Signalling(
             self._registry,
             self._presence,
             self._database,
             journal,
             clock=self._clock,
-            ice_servers=ice_servers,
+            ice=ice,
             heartbeat_s=settings.heartbeat_s,
         )
         self._site = Site.of(settings)
-        self._web = Web(
-            self._database, self._registry, self._presence, ice_servers, _page(), is_secure=self._site.secure
-        )
+        self._web = Web(self._database, self._registry, self._presence, ice, _page(), is_secure=self._site.secure)
         self._residents = Residents(
             self._database, self._registry, self._presence, self._clock, self._site, journal, self._directory_changed
         )

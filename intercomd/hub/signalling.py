@@ -6,7 +6,7 @@ fault of ours. Who a client is comes from its token alone; nothing in a payload 
 import asyncio
 import time
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, Protocol
 
 from intercomd.core.legs import Endpoint, Party
@@ -22,7 +22,6 @@ from intercomd.core.protocol import (
     ConnectAuth,
     EndCall,
     Heartbeat,
-    IceServer,
     InitiateCall,
     Notice,
     RejectCall,
@@ -47,6 +46,7 @@ from intercomd.hub.limits import CONNECTS, EVENTS, OPENINGS, PATIENCE, Buckets
 from intercomd.hub.presence import Presence, Socket
 from intercomd.hub.registry import Registry
 from intercomd.hub.transport import Refused
+from intercomd.hub.turn import IceOffer
 from intercomd.ids import InstanceId
 from intercomd.ports import Journal
 
@@ -79,7 +79,7 @@ class Signalling:
         journal: Journal,
         *,
         clock: HubClock,
-        ice_servers: Sequence[IceServer] = (),
+        ice: IceOffer,
         heartbeat_s: float = HEARTBEAT_S,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -88,7 +88,7 @@ class Signalling:
         self._database = database
         self._journal = journal
         self._clock = clock
-        self._ice_servers = list(ice_servers)
+        self._ice = ice
         self._heartbeat_s = heartbeat_s
         self._monotonic = monotonic
         self._openings = Buckets(OPENINGS)
@@ -226,7 +226,8 @@ class Signalling:
             case Resync():
                 socket.resynced = True
                 calls = await self._registry.resync(socket.party, request.calls)
-                return Reply(ok=True, calls=calls, server_time=self._clock.now_s(), ice_servers=self._ice_servers)
+                servers = self._ice.servers(socket.party.identity)
+                return Reply(ok=True, calls=calls, server_time=self._clock.now_s(), ice_servers=servers)
             case Heartbeat():
                 return Reply(ok=True, server_time=self._clock.now_s())
             case UploadRecords():

@@ -3,18 +3,19 @@ answers have."""
 
 import asyncio
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
 from intercomd import __version__
-from intercomd.core.protocol import IceServer, encode
+from intercomd.core.protocol import encode
 from intercomd.hub.assets import PREFIX, Asset, Page
 from intercomd.hub.database import Database, DatabaseError
 from intercomd.hub.limits import CONNECTS, Buckets
 from intercomd.hub.presence import Presence
 from intercomd.hub.registry import Registry
+from intercomd.hub.turn import IceOffer
 
 HEALTH_LIMIT_S = 2.0
 TICK_S = 1.0
@@ -63,7 +64,7 @@ class Web:
         database: Database,
         registry: Registry,
         presence: Presence,
-        ice_servers: Sequence[IceServer],
+        ice: IceOffer,
         page: Page,
         *,
         is_secure: bool = False,
@@ -72,7 +73,7 @@ class Web:
         self._database = database
         self._registry = registry
         self._presence = presence
-        self._ice_servers = [encode(server) for server in ice_servers]
+        self._ice = ice
         self._failures = Buckets(CONNECTS)
         self._page = page
         self._headers = {**_HEADERS, **_HEADERS_OF_SECURE_SITES} if is_secure else _HEADERS
@@ -121,11 +122,12 @@ class Web:
         if self._failures.is_empty(address, now_s):
             return web.json_response({"code": "rate_limited"}, status=429)
         scheme, _, token = request.headers.get("Authorization", "").partition(" ")
-        if scheme != "Bearer" or self._registry.directory.by_token(token.strip()) is None:
+        identity = self._registry.directory.by_token(token.strip()) if scheme == "Bearer" else None
+        if identity is None:
             self._failures.take(address, now_s)
             headers = {"WWW-Authenticate": "Bearer"}
             return web.json_response({"code": "unauthorised"}, status=401, headers=headers)
-        return web.json_response({"iceServers": self._ice_servers})
+        return web.json_response({"iceServers": [encode(server) for server in self._ice.servers(identity.id)]})
 
 
 def _adding(headers: Mapping[str, str]) -> Middleware:

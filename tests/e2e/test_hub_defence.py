@@ -1,8 +1,11 @@
 """What a hub must withstand: the wrong token, the wrong shape, too much, too often, and frames that are no packets."""
 
 import asyncio
+import base64
+import hmac
 import ssl
 import subprocess
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -105,6 +108,28 @@ async def test_ice_servers_only_for_those_who_are_known(hub: HubServer, tokens: 
         async with http.get("/api/webrtc/ice-config", headers=good) as response:
             (server,) = (await response.json())["iceServers"]
     assert server == {"urls": ["turn:turn.example:3478"], "username": "u", "credential": "secret"}
+
+
+async def test_each_identity_gets_turn_credentials_of_its_own(tmp_path: Path) -> None:
+    config = settings(tmp_path, turn_urls=["turn:turn.example:3478", "turns:turn.example"], turn_lifetime_s=600)
+    tokens = await enrol(config, "door", "flat")
+    async with (
+        HubServer(config, FakeJournal(), ice_servers=[TURN], turn_secret="north") as hub,
+        household(hub.port, tokens) as people,
+        aiohttp.ClientSession(f"http://127.0.0.1:{hub.port}") as http,
+    ):
+        resynced = (await (await people.join("door")).call("resync", {}))["iceServers"]
+        async with http.get("/api/webrtc/ice-config", headers={"Authorization": f"Bearer {tokens['flat']}"}) as got:
+            asked = (await got.json())["iceServers"]
+    for servers, name in ((resynced, "door"), (asked, "flat")):
+        configured, stun, turn = servers
+        assert configured["urls"] == TURN.urls
+        assert stun == {"urls": ["stun:turn.example:3478"]}
+        expiry, _, identity = turn["username"].partition(":")
+        assert identity == name
+        assert 590 <= int(expiry) - time.time() <= 600
+        signature = hmac.digest(b"north", turn["username"].encode(), "sha1")
+        assert base64.b64decode(turn["credential"]) == signature
 
 
 # ------------------------------------------------------------------------------------------------- what may be said

@@ -8,7 +8,18 @@ import msgspec
 import pytest
 from msgspec import inspect
 
-from intercomd.config import Config, ConfigError, Ice, IceServer, Station, hub_token, ice_servers, load
+from intercomd.config import (
+    Config,
+    ConfigError,
+    Hub,
+    Ice,
+    IceServer,
+    Station,
+    hub_token,
+    ice_servers,
+    load,
+    turn_secret,
+)
 from intercomd.config.__main__ import main as rewrite_readme
 from intercomd.config.crosschecks import is_loopback
 from intercomd.config.loading import allowed
@@ -33,6 +44,7 @@ def station(tmp_path: Path, token: Path):
     def load_lines(text: str = "", **environ: str) -> Config:
         return load(_file(tmp_path, f'[station]\ntoken_file = "{token}"\n{text}'), "device", environ)
 
+    load_lines.token = token  # type: ignore[attr-defined]
     return load_lines
 
 
@@ -291,6 +303,46 @@ def test_turn_password_file_must_be_private(station: Any, token: Path, tmp_path:
     (tmp_path / "turn").chmod(0o644)
     text = f'[ice]\nservers = [{{ urls = ["turn:t"], username = "u", credential_file = "{tmp_path}/turn" }}]\n'
     assert "0644" in _station_mistakes(station, text)["ice.servers[0].credential_file"]
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["turn:t:0", "turn:t:70000", "turn:[::1]:3478", "turn:t?transport=sctp", "stun:s?transport=udp", "turn:t:x",
+     "turns:t?transport=udp", "stun:a b"],
+)  # fmt: skip
+def test_a_server_url_that_cannot_be_used(station: Any, url: str) -> None:
+    found = _station_mistakes(station, f'[ice]\nservers = [{{ urls = ["{url}"], username = "u" }}]\n')
+    assert url in found["ice.servers[0].urls"]
+
+
+def test_server_urls_that_can_be_used(station: Any) -> None:
+    urls = '"stun:s", "stun:192.0.2.1:3478", "turn:t?transport=tcp", "turn:t:1?transport=udp", "turns:t:443", "stuns:s"'
+    assert station(f"[ice]\nservers = [{{ urls = [{urls}] , username = 'u', credential_file = '{station.token}' }}]\n")
+
+
+def test_turn_urls_of_the_hub_need_their_secret(tmp_path: Path, token: Path) -> None:
+    urls = '[hub]\nturn_urls = ["turn:t.example"]\n'
+    assert "static-auth-secret" in _mistakes(_file(tmp_path, urls))["hub.turn_secret_file"]
+    private = f'turn_secret_file = "{token}"\n'
+    assert load(_file(tmp_path, urls + private), environ={}).hub.turn_urls == ["turn:t.example"]
+    assert "is empty" in _mistakes(_file(tmp_path, "[hub]\n" + private))["hub.turn_urls"]
+    token.chmod(0o644)
+    assert "0644" in _mistakes(_file(tmp_path, urls + private))["hub.turn_secret_file"]
+    bad = '[hub]\nturn_urls = ["turn:t:0", "stun:s"]\n'
+    assert set(_mistakes(_file(tmp_path, bad))) == {"hub.turn_urls[1]"}
+    assert set(_mistakes(_file(tmp_path, bad.replace("stun:s", "turn:s")))) == {
+        "hub.turn_urls[0]", "hub.turn_secret_file",
+    }  # fmt: skip
+
+
+def test_the_turn_secret_comes_from_a_file_or_a_credential(tmp_path: Path, token: Path) -> None:
+    hub = Hub(turn_urls=["turn:t"], turn_secret_file=str(token))
+    assert turn_secret(hub, {}) == "secret-token"
+    (tmp_path / "turn-secret").write_text("from-systemd\n")
+    assert turn_secret(hub, {"CREDENTIALS_DIRECTORY": str(tmp_path)}) == "from-systemd"
+    assert turn_secret(Hub(turn_secret_file=str(token)), {}) == "", "there is nobody to share it with"
+    with pytest.raises(ConfigError, match=r"hub\.turn_secret_file"):
+        turn_secret(Hub(turn_urls=["turn:t"]), {})
 
 
 # ---------------------------------------------------------------------------------------------------- reference
