@@ -135,6 +135,15 @@ class ErrorCode(Enum):
         "Its token is wrong or revoked: `intercomd hub add-station NAME` prints a new one.")
     HUB_LOST = Condition(_W, Remedy.RETRY, "The connection to the hub broke; a running call goes on.",
         "Nothing to do if it comes back; else check the network and the hub.", ErrorKind.NETWORK)
+    NETWORK_CHANGED = Condition(_I, Remedy.NONE, "The network under the station has changed.")
+    NETWORK_UNWATCHED = Condition(
+        _W, Remedy.DEGRADE, "The kernel tells nothing of changes of the network: they are found by time-outs.",
+        "Allow AF_NETLINK in the unit's RestrictAddressFamilies.")
+    CLOCK_WRONG = Condition(
+        _E, Remedy.RETRY, "The clock is wrong: the hub's certificate is not valid at that time.",
+        "Let the clock be set by a time server (NTP), or set it; the station tries again as soon as it was. "
+        "REASON says what time it has.", ErrorKind.NETWORK)
+    CLOCK_SET = Condition(_I, Remedy.NONE, "The station goes by the hub's time; REASON says how far off its clock is.")
     CLIENT_CONNECTED = Condition(_I, Remedy.NONE, "A client is connected to the hub.")
     CLIENT_GONE = Condition(_I, Remedy.NONE, "A client's connection to the hub is gone.")
     CLIENT_REFUSED = Condition(

@@ -172,8 +172,10 @@ class Signalling(Protocol):
         """Send and await the acknowledgement. Raises `Unreachable`."""
         ...
 
-    def kick(self) -> None:
-        """The network changed or a person waits: try at once instead of after the back-off."""
+    def kick(self, *, rerouted: bool = False) -> None:
+        """A person waits or the network changed: try at once instead of after the back-off, or ask a hub that seems to
+        be there for a sign of life. `rerouted`: the way to the hub is another one; what stands or is being built on
+        the old way is let go and built anew at once."""
         ...
 
     @property
@@ -188,6 +190,32 @@ class LinkStatus:
     age_s: float | None
     failed_attempts: int = 0
     reason: str = ""
+
+
+# --------------------------------------------------------------------------------------------------- network
+
+
+@dataclass(frozen=True, slots=True)
+class Paths:
+    """The network at one moment: this machine's addresses, the default routes in words, the interfaces with a carrier,
+    and the address that packets to the hub leave from (None without a route)."""
+
+    addresses: frozenset[str]
+    routes: frozenset[str]
+    carriers: frozenset[str]
+    source: str | None
+
+
+class Network(Protocol):
+    """The network under the station. On the event loop."""
+
+    def paths(self) -> Paths:
+        """At this moment. Raises OSError where the kernel does not tell."""
+        ...
+
+    async def run(self, on_change: Callable[[Paths], None]) -> None:
+        """Tell of each change, once it has settled (150 ms, at most 1 s), until cancelled. Raises as `paths`."""
+        ...
 
 
 # ----------------------------------------------------------------------------------------------------- media
@@ -231,6 +259,12 @@ class Media(Protocol):
 
     def metrics(self) -> Metrics | None:
         """Of the running connection."""
+        ...
+
+    @property
+    def local_address(self) -> str | None:
+        """The address of this machine that the running connection's packets leave from; None where that is not known
+        (nothing runs, or a relay is used)."""
         ...
 
     @property

@@ -130,9 +130,10 @@ class Acked:
 
 @dataclass(frozen=True, slots=True)
 class Kicked:
-    """The network changed or a person waits."""
+    """The network changed or a person waits. `rerouted`: packets to the hub now leave another way."""
 
     at_s: float
+    rerouted: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,6 +210,8 @@ def handle(link: Link, event: Event) -> Step:
     match event:
         case Started():
             return _connect(link, event.at_s) if link.attempt == 0 else (link, ())
+        case Kicked(at_s, rerouted=True):
+            return _rerouted(link, at_s)
         case Kicked():
             return _kicked(link, event.at_s)
         case _ if event.attempt != link.attempt:
@@ -337,6 +340,23 @@ def _kicked(link: Link, at_s: float) -> Step:
             return _check(link, at_s)
         case _:
             assert_never(link.phase)
+
+
+def _rerouted(link: Link, at_s: float) -> Step:
+    """What stands or is being built leaves from an address that is not ours any more: no time-out would be shorter
+    than building it anew. That is no failure of the hub's."""
+    let_go: Sequence[Effect] = ()
+    match link.phase:
+        case Phase.UP:
+            let_go = (StopTimer(Timer.HEARTBEAT), StopTimer(Timer.ACK), StopTimer(Timer.SILENCE), Announce(up=False))
+        case Phase.CONNECTING:
+            pass
+        case Phase.DOWN | Phase.REFUSED:
+            return _connect(link, at_s)
+        case _:
+            assert_never(link.phase)
+    state, effects = _connect(replace(link, reason="the way to the hub has changed"), at_s)
+    return state, (*let_go, Disconnect(link.attempt), *effects)
 
 
 def _check(link: Link, at_s: float) -> Step:

@@ -26,6 +26,7 @@ from intercomd.core.events import (
     MediaLost,
     MediaSilent,
     MediaUp,
+    PathChanged,
     Received,
     SpeakerPressed,
 )  # fmt: skip
@@ -36,12 +37,13 @@ from intercomd.device.control import Control
 from intercomd.device.health import process_age_s, process_figures
 from intercomd.device.interpreter import Interpreter
 from intercomd.device.memory import Tidying
+from intercomd.device.network import change_words, followed, link_rerouted, path_doubt
 from intercomd.device.panel import Panel
 from intercomd.device.status import status, text_key
 from intercomd.errors import ErrorCode
 from intercomd.ids import IdentityId, fresh_call_id
 from intercomd.media.engine import Engine
-from intercomd.ports import Journal, LinkStatus, Media, PinsError, Signalling, Supervisor
+from intercomd.ports import Journal, LinkStatus, Media, Paths, PinsError, Signalling, Supervisor
 from intercomd.texts import Language, text
 
 METRICS_PERIOD_S = 5.0
@@ -89,6 +91,7 @@ class Daemon:
         self._view: View | None = None
         self._status_text = ""
         self._was_ready = False
+        self._paths: Paths | None = None
         self._tidying = Tidying()
         self.usable = asyncio.Event()
         """The card's and the link's first word are in: systemd may be told that we are ready."""
@@ -197,6 +200,19 @@ class Daemon:
 
     def noticed(self, notice: Notice) -> None:
         self.post(Received(notice))
+
+    def network_is(self, paths: Paths) -> None:
+        """How it is at the start, or how it has become: the link is looked at at once, and a call whose packets can
+        hardly go on as they did is rebuilt."""
+        before, self._paths = self._paths, followed(self._paths, paths) if self._paths else paths
+        if before is None:
+            return
+        parts = self.parts
+        parts.journal.report(ErrorCode.NETWORK_CHANGED, reason=change_words(before, paths))
+        parts.signalling.kick(rerouted=link_rerouted(before, paths, is_up=parts.signalling.status.state == "up"))
+        doubt = path_doubt(before, paths, parts.media.local_address)
+        if doubt is not None:
+            self.post(PathChanged(doubt))
 
     def _heard(self, what: str) -> None:
         self._first_words.add(what)

@@ -17,6 +17,7 @@ from intercomd import __version__
 from intercomd.adapters.alsa import AlsaCard
 from intercomd.adapters.gpio import GpioPins
 from intercomd.adapters.journal import open_journal
+from intercomd.adapters.netlink import NetlinkNetwork
 from intercomd.adapters.signalling import SocketIoSignalling
 from intercomd.adapters.sqlite import SqliteStore
 from intercomd.adapters.systemd import SystemdSupervisor
@@ -30,7 +31,7 @@ from intercomd.device.control import Control
 from intercomd.device.daemon import Daemon, Parts
 from intercomd.device.health import watch
 from intercomd.device.interpreter import Interpreter, Outside
-from intercomd.device.network import network_path
+from intercomd.device.network import hub_host, network_path
 from intercomd.device.outbox import Outbox
 from intercomd.device.panel import Panel
 from intercomd.device.trace import Trace
@@ -108,6 +109,7 @@ async def _run(config: Config, journal: Journal) -> None:
             group.create_task(parts.interpreter.run(), name="interpreter")
             group.create_task(parts.signalling.run(daemon.link_changed, daemon.noticed), name="signalling")
             group.create_task(outbox.run(), name="outbox")
+            group.create_task(_follow_network(config, daemon), name="network")
             group.create_task(
                 watch(parts.engine.levels, lambda: parts.engine.failed, parts.supervisor, daemon.tick), name="health"
             )
@@ -245,6 +247,16 @@ async def _start(daemon: Daemon, loaded: Loaded) -> None:
     parts.interpreter.post(Booted(loaded.snapshot, loaded.age_s))
     parts.engine.start()
     await parts.control.start()
+
+
+async def _follow_network(config: Config, daemon: Daemon) -> None:
+    """Where the kernel does not tell, time-outs find out."""
+    network = NetlinkNetwork(hub_host(config.station.hub_url))
+    try:
+        daemon.network_is(network.paths())
+        await network.run(daemon.network_is)
+    except OSError as error:
+        daemon.parts.journal.report(ErrorCode.NETWORK_UNWATCHED, reason=str(error))
 
 
 async def _announce(daemon: Daemon) -> None:

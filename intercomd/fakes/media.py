@@ -177,6 +177,8 @@ class FakeMedia:
         """Whether the packet of 20 ms with this number, sent by this end, is lost on the way."""
         self.prepared: Sequence[IceServer] | None = None
         """With which servers a connection stands ready."""
+        self.local_address: str | None = None
+        """What the port's property says."""
         self._passes = True
         self._listener = listener
         self._source = _Source(buffer_ms)

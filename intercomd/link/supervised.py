@@ -134,8 +134,8 @@ class SupervisedSignalling:
             self._complain(request.event, f"acknowledgement: {error}")
             raise Unreachable(f"the hub's acknowledgement of {request.event} was not understood") from None
 
-    def kick(self) -> None:
-        self._hear(link.Kicked(time.monotonic()))
+    def kick(self, *, rerouted: bool = False) -> None:
+        self._hear(link.Kicked(time.monotonic(), rerouted))
 
     @property
     def status(self) -> LinkStatus:

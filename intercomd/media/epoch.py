@@ -41,6 +41,16 @@ class Peer(Protocol):
         """Packets of voice received so far."""
         ...
 
+    @property
+    def checks(self) -> int:
+        """Checks of consent (STUN, RFC 7675) that the peer has made so far."""
+        ...
+
+    @property
+    def local_address(self) -> str | None:
+        """Where the packets leave from, once there is a path."""
+        ...
+
     async def describe(self) -> Sdp:
         """Gather candidates and make the local description: the offer, or the answer to what was taken."""
         ...
@@ -143,6 +153,10 @@ class Epoch:
         """As of the last second's statistics."""
         counts, delay_s = self._received.counts, self._received.delay_s
         return metrics(self._network, counts, delay_s, self._timing, self._loop.time())
+
+    @property
+    def local_address(self) -> str | None:
+        return self._peer.local_address
 
     def detach(self) -> None:
         """No voice from or to this epoch any more."""
@@ -252,7 +266,7 @@ class Epoch:
             if turn % _STATS_EVERY == 0 or self._peer.voice_packets == heard:
                 await self._read_statistics()
             turn, heard = turn + 1, self._peer.voice_packets
-            self._judge(self._watchdog.feed(self._loop.time(), heard + self._other_packets))
+            self._judge(self._watchdog.feed(self._loop.time(), heard + self._other_packets, self._peer.checks))
         return self._failure
 
     async def _read_statistics(self) -> None:
@@ -271,4 +285,4 @@ class Epoch:
             self._tell(self, Silent())
         elif pulse is Pulse.LOST:
             # The connection stays: after a short outage audio is back before a new one could be negotiated.
-            self._tell(self, Lost(f"no packet for {self._limits.silence.lost_s:g} s"))
+            self._tell(self, Lost(f"no packet for {self._watchdog.lost_after_s:g} s"))

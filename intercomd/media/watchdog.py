@@ -2,7 +2,8 @@
 
 aiortc says nothing for 30 s when a path dies (no `disconnected` state). Packets of every kind count, RTCP too: a muted
 or silent (DTX) peer is not lost. A peer that was sparse before the gap gets longer limits: DTX sends one packet in
-400 ms, so that two lost ones in a row would look like a second of silence.
+400 ms, so that two lost ones in a row would look like a second of silence. Its checks of consent (RFC 7675, every 4 to
+6 s) count too: it has nothing to say, and is there. A dense peer's do not: its path lives, and its voice has stopped.
 """
 
 from collections import deque
@@ -38,19 +39,33 @@ class Watchdog:
         self._limits = limits or Limits()
         self._seen = 0
         self._heard_s = 0.0
+        self._checks = 0
+        self._checked_s = float("-inf")
         self._history: deque[tuple[float, int]] = deque()
         self.pulse = Pulse.WAITING
 
-    def feed(self, now_s: float, packets: int) -> Pulse | None:
-        """`packets` is the count of all packets so far (it never falls); call this every 0.1 s or so. Returns the new
-        pulse when it changed, else None. A long gap between two calls says `silent` before it says `lost`."""
+    @property
+    def lost_after_s(self) -> float:
+        """The second limit as it is at present."""
+        return self._present_limits()[1]
+
+    def feed(self, now_s: float, packets: int, checks: int = 0) -> Pulse | None:
+        """`packets` and `checks` are the counts of all packets and of all checks of consent so far (they never fall);
+        call this every 0.1 s or so. Returns the new pulse when it changed, else None. A long gap between two calls says
+        `silent` before it says `lost`."""
+        if checks > self._checks:
+            self._checks, self._checked_s = checks, now_s
         if packets > self._seen:
             self._hear(now_s, packets)
             return self._become(Pulse.UP)
-        if self.pulse is Pulse.WAITING or self.pulse is Pulse.LOST:
+        if self.pulse is Pulse.WAITING:
             return None
-        gap_s = now_s - self._heard_s
         silent_s, lost_s = self._present_limits()
+        gap_s = now_s - (max(self._heard_s, self._checked_s) if self._is_sparse() else self._heard_s)
+        if self.pulse is not Pulse.UP and gap_s == 0.0:
+            return self._become(Pulse.UP)
+        if self.pulse is Pulse.LOST:
+            return None
         if self.pulse is Pulse.UP:
             return self._become(Pulse.SILENT) if gap_s >= silent_s else None
         return self._become(Pulse.LOST) if gap_s >= lost_s else None
@@ -67,8 +82,13 @@ class Watchdog:
 
     def _present_limits(self) -> tuple[float, float]:
         limits = self._limits
-        (first_s, first), (last_s, last) = self._history[0], self._history[-1]
-        span_s = last_s - first_s
-        if span_s >= _HISTORY_S and (last - first) / span_s < _SPARSE_PER_S:
+        if self._is_sparse():
             return max(limits.silent_s, limits.sparse_silent_s), max(limits.lost_s, limits.sparse_lost_s)
         return limits.silent_s, limits.lost_s
+
+    def _is_sparse(self) -> bool:
+        if not self._history:
+            return False
+        (first_s, first), (last_s, last) = self._history[0], self._history[-1]
+        span_s = last_s - first_s
+        return span_s >= _HISTORY_S and (last - first) / span_s < _SPARSE_PER_S

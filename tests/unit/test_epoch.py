@@ -43,6 +43,8 @@ class Peer:
     def __init__(self, on_first: Callable[[], None], on_end: Callable[[str], None]) -> None:
         self.on_first, self.on_end = on_first, on_end
         self.voice_packets = 0
+        self.checks = 0
+        self.local_address: str | None = None
         self.other_packets = 0
         self.network = NetworkStats()
         self.done: list[object] = []

@@ -339,6 +339,27 @@ def test_a_kick_while_up_asks_at_once_and_one_miss_is_enough() -> None:
     assert bench.announcements() == [True, False]
 
 
+@pytest.mark.parametrize("up", [True, False])
+def test_another_way_to_the_hub_is_taken_at_once_up_or_not(up: bool) -> None:
+    """No heartbeat and no deadline is waited for: what leaves from an address that is gone never arrives."""
+    bench = Bench().start()
+    if up:
+        bench.connect()
+    bench.now_s += 0.1
+    effects = bench.hear(Kicked(bench.now_s, rerouted=True))
+    assert effects.index(Disconnect(1)) < effects.index(Connect(2))
+    assert bench.announcements() == ([True, False] if up else [])
+    assert set(bench.timers) == {Timer.DEADLINE}
+    assert not [effect for effect in effects if isinstance(effect, Report)], "that is no failure of the hub's"
+    assert bench.hear(Connected(1, bench.now_s)) == ()
+
+
+def test_another_way_to_the_hub_ends_a_wait() -> None:
+    bench = Bench().start()
+    bench.fail()
+    assert Connect(2) in bench.hear(Kicked(bench.now_s, rerouted=True))
+
+
 def test_a_kick_while_up_tears_nothing_down_when_the_hub_is_heard() -> None:
     bench = Bench().start().connect()
     bench.hear(Kicked(bench.now_s))
@@ -416,10 +437,10 @@ class AnyOrder(RuleBasedStateMachine):
     def heard(self, back: int, kind: type[Heard] | type[Acked]) -> None:
         self.hear(kind(self.attempt(back), self.bench.now_s))
 
-    @rule(passed_s=st.floats(0, 10))
-    def kicked(self, passed_s: float) -> None:
+    @rule(passed_s=st.floats(0, 10), rerouted=st.booleans())
+    def kicked(self, passed_s: float, rerouted: bool) -> None:
         self.bench.now_s += passed_s
-        self.hear(Kicked(self.bench.now_s))
+        self.hear(Kicked(self.bench.now_s, rerouted))
 
     @precondition(lambda self: self.bench.timers)
     @rule(late_s=st.floats(0, 2), chance=st.floats(0, 1, exclude_max=True))

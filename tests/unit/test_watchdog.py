@@ -90,3 +90,33 @@ def test_words_come_in_their_order(steps: list[tuple[float, int]]) -> None:
             assert pulse in allowed[last]
             last = pulse
         assert watchdog.pulse is last
+
+
+def checked(packets: list[float], checks: list[float], until_s: float) -> list[tuple[float, Pulse]]:
+    watchdog, changes = Watchdog(), []
+    for turn in range(round(until_s * 10) + 1):
+        now_s = turn / 10
+        counts = (sum(at_s <= now_s for at_s in arrivals) for arrivals in (packets, checks))
+        pulse = watchdog.feed(now_s, *counts)
+        if pulse is not None:
+            changes.append((now_s, pulse))
+    return changes
+
+
+def test_a_sparse_peer_that_asks_for_consent_is_there() -> None:
+    """A muted browser: RTCP every 5 s at most, a check of consent every 5 s."""
+    assert checked(every(0.4, 0.0, 4.0), every(5.0, 5.0, 60.0), 60.0) == [(0.0, Pulse.UP)]
+
+
+def test_a_sparse_peer_without_any_sign_is_lost_after_its_last_check() -> None:
+    assert checked(every(0.4, 0.0, 4.0), [7.0], 20.0)[1:] == [(13.0, Pulse.SILENT), (15.0, Pulse.LOST)]
+
+
+def test_a_sparse_peers_check_after_a_silence_says_that_it_is_there() -> None:
+    changes = checked(every(0.4, 0.0, 4.0), [11.0], 11.5)
+    assert changes[1:] == [(10.0, Pulse.SILENT), (11.0, Pulse.UP)]
+
+
+def test_a_dense_peers_checks_do_not_stand_for_its_voice() -> None:
+    changes = checked(every(0.02, 0.0, 4.0), every(0.5, 0.0, 9.0), 9.0)
+    assert changes[1:] == [(5.0, Pulse.SILENT), (7.0, Pulse.LOST)]

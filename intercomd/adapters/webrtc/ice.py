@@ -86,6 +86,31 @@ def bound_gathering(connection: Any, ice: IceSettings, begun: Callable[[asyncio.
     connection.get_component_candidates = bounded
 
 
+def hear_checks(connection: Any, heard: Callable[[], None]) -> None:
+    """Hear of the peer's checks of its consent (RFC 7675): who asks whether it may go on sending is there. Only those
+    that know our password count (RFC 8489 section 9.1)."""
+    take = getattr(connection, "request_received", None)
+    if take is None:
+        _log.warning("this aioice has no request_received: a peer that says little is taken for lost too soon")
+        return
+
+    def taken(message: Any, addr: Any, protocol: Any) -> None:
+        take(message, addr, protocol)
+        signed = "MESSAGE-INTEGRITY" in message.attributes
+        if signed and message.check_message_integrity(connection.local_password.encode()):
+            heard()
+
+    connection.request_received = taken
+
+
+def address_in_use(connection: Any) -> str | None:
+    """The local address that the nominated pair's packets leave from; None where there is none, or it is relayed."""
+    for pair in getattr(connection, "_nominated", {}).values():
+        candidate = pair.local_candidate
+        return str(candidate.host) if candidate.type == "host" else None
+    return None
+
+
 def mark_as_voice(connection: Any) -> None:
     """DSCP on the sockets. Private API of aioice; a network that ignores it changes nothing."""
     for protocol in getattr(connection, "_protocols", ()):

@@ -136,6 +136,11 @@ class WebRtcMedia:
         return self._current.metrics() if self._current is not None else None
 
     @property
+    def local_address(self) -> str | None:
+        """The running connection's."""
+        return self._current.local_address if self._current is not None else None
+
+    @property
     def first_voice_ns(self) -> int | None:
         """When the far end was first heard in this epoch."""
         return self._received.first_voice_ns if self._current is not None else None

@@ -15,9 +15,11 @@ from av.audio.resampler import AudioResampler
 from intercomd.adapters.webrtc.ice import (
     IceSettings,
     abandon_allocations,
+    address_in_use,
     bound_gathering,
     close_for_good,
     configuration,
+    hear_checks,
     mark_as_voice,
 )
 from intercomd.adapters.webrtc.sound import SEAM, Sink, VoiceTrack, opus_only
@@ -76,7 +78,9 @@ class Peer:
             setattr(self._transceiver.receiver, SEAM, self._sink)
         else:
             self._pc.on("track", self._hear_stock_track)
+        self.checks = 0
         bound_gathering(self._connection(), ice, self._gathering_began)
+        hear_checks(self._connection(), self._hear_check)
 
     def bind(self, *, offerer: bool, on_first: Callable[[], None], on_end: Callable[[str], None]) -> "Peer":
         """From now on it is an epoch's: the offering or the answering side, and who hears of it."""
@@ -86,6 +90,10 @@ class Peer:
     @property
     def voice_packets(self) -> int:
         return self._sink.packets
+
+    @property
+    def local_address(self) -> str | None:
+        return address_in_use(self._connection())
 
     async def gather(self) -> None:
         """Ahead of its use, once. Raises `PeerError`."""
@@ -187,6 +195,9 @@ class Peer:
     def _connection(self) -> Any:
         """aioice's connection: private to aiortc."""
         return getattr(self._transceiver.receiver.transport.transport, "_connection", None)
+
+    def _hear_check(self) -> None:
+        self.checks += 1
 
     def _gathering_began(self, gathering: asyncio.Future[Any]) -> None:
         self._gathering = gathering
