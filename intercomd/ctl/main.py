@@ -19,17 +19,18 @@ DONE, FAILED, USAGE, UNREACHABLE, TRY_AGAIN = 0, 1, 2, 69, 75
 
 DEFAULT_SOCKET = "/run/intercomd/control"
 RETRY_S = 0.5
-COMMANDS = ("status", "call", "answer", "hangup", "speaker", "watch")
+COMMANDS = ("status", "call", "answer", "hangup", "speaker", "volume", "watch")
+VOLUMES = ("voice", "ring", "prompts")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status."""
     parser = _parser()
     options = parser.parse_intermixed_args(argv)
-    if (options.command == "call") != (options.peer is not None):
-        parser.error(
-            "call needs PEER, whom to call" if options.command == "call" else f"{options.command} takes no name"
-        )
+    try:
+        options.details = _details(options.command, options.arguments)
+    except ValueError as error:
+        parser.error(str(error))
     options.lang = options.lang or _language(os.environ)
     try:
         return _watch(options) if options.command == "watch" else _command(options)
@@ -53,8 +54,34 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--json", action="store_true", help="answer in JSON")
     parser.add_argument("--lang", choices=LANGUAGES, help="default: as LANG says")
     parser.add_argument("command", choices=COMMANDS, metavar="COMMAND", help=", ".join(COMMANDS))
-    parser.add_argument("peer", nargs="?", metavar="PEER", help="whom to call")
+    parser.add_argument(
+        "arguments", nargs="*", metavar="ARGUMENT", help="call PEER; volume [voice|ring|prompts] 0 to 100"
+    )
     return parser
+
+
+def _details(command: str, arguments: Sequence[str]) -> dict[str, Any]:
+    """What goes along with the command. Raises `ValueError` with what is wrong."""
+    match command, *arguments:
+        case "call", peer:
+            return {"peer": peer}
+        case "call", *_:
+            raise ValueError("call needs PEER, whom to call")
+        case "volume", percent:
+            return {"percent": _percent(percent)}
+        case "volume", kind, percent if kind in VOLUMES:
+            return {"kind": kind, "percent": _percent(percent)}
+        case "volume", *_:
+            raise ValueError(f"volume needs a number, 0 (off) to 100, and may name {', '.join(VOLUMES)} before it")
+        case _, _, *_:
+            raise ValueError(f"{command} takes no name")
+    return {}
+
+
+def _percent(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and int(text) <= 100):
+        raise ValueError(f"a volume is a number from 0 (off) to 100, not {text!r}")
+    return int(text)
 
 
 def _language(environ: Mapping[str, str]) -> Language:
@@ -66,7 +93,7 @@ def _language(environ: Mapping[str, str]) -> Language:
 
 
 def _command(options: argparse.Namespace) -> int:
-    request = {"command": options.command} | ({"peer": options.peer} if options.peer is not None else {})
+    request = {"command": options.command, **options.details}
     try:
         with Connection(options.socket) as connection:
             reply = connection.ask(request)

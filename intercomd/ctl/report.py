@@ -44,10 +44,11 @@ def _rows(status: Status, language: Language, now_s: float) -> Iterator[tuple[st
     audio, panel = _part(status, "audio"), _part(status, "panel")
     yield "call", _call(_part(status, "call"), language, now_s)
     yield "hub", _link(_part(status, "link"), language)
-    yield "card", _word("card", audio.get("card", ""), language)
+    yield "card", _card(audio, language)
     yield "microphone", _stream(_part(audio, "capture"), language)
     yield "speaker", _stream(_part(audio, "playout"), language)
     yield "route", _word("route", audio.get("route", ""), language)
+    yield "volume", _volumes(_part(audio, "volumes"), language)
     yield "quality", _quality(_part(status, "quality"), language)
     yield "leds", _labels(panel.get("leds"), "led", language)
     yield "buttons", _labels(panel.get("buttons"), "button", language)
@@ -87,6 +88,17 @@ def _stream(stream: Status, language: Language) -> str:
     level = stream.get("level_dbfs")
     shown = f"{level:.0f}" if isinstance(level, int | float) else "?"
     return text("ctl.open", language).format(level=shown.replace("-", "−"))
+
+
+def _card(audio: Status, language: Language) -> str:
+    """Its state and, where something is wrong, alsa-lib's words and who holds it."""
+    state, reason = _word("card", audio.get("card", ""), language), printable(audio.get("card_reason") or "")
+    return f"{state} ({reason})" if state and reason else state
+
+
+def _volumes(volumes: Status, language: Language) -> str:
+    known = [(kind, volumes.get(kind)) for kind in ("voice", "ring", "prompts")]
+    return ", ".join(f"{text(f'ctl.volume.{kind}', language)} {at}" for kind, at in known if isinstance(at, int))
 
 
 def _quality(quality: Status, language: Language) -> str:

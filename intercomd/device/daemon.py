@@ -29,9 +29,11 @@ from intercomd.core.events import (
     PathChanged,
     Received,
     SpeakerPressed,
+    VolumeChosen,
 )  # fmt: skip
 from intercomd.core.panel import Surroundings, View, view
 from intercomd.core.protocol import Candidate, Metrics, Notice, Sdp
+from intercomd.core.snapshot import MAX_VOLUME
 from intercomd.core.station import Phase, Station
 from intercomd.device.control import Control
 from intercomd.device.health import process_age_s, process_figures
@@ -85,6 +87,7 @@ class Daemon:
         self._loop = asyncio.get_running_loop()
         self._parts: Parts | None = None
         self._microphone_open = False
+        self._card_reason = ""
         self._pins_code: ErrorCode | None = None
         self._xrun_reported_s = float("-inf")
         self._metrics: Debounce[str, Metrics] = Debounce(METRICS_PERIOD_S)
@@ -147,6 +150,7 @@ class Daemon:
 
     def _card_changed(self, card: Card, message: str) -> None:
         before = self._station.card
+        self._card_reason = "" if card is Card.READY else message
         self.post(CardChanged(card))
         code = _CARD_CODES.get(card, ErrorCode.CARD_READY)
         if card is Card.MISSING and before is Card.READY:
@@ -286,6 +290,7 @@ class Daemon:
             process=process_figures(),
             store_failing=parts.interpreter.store_failing,
             buttons=self._buttons,
+            card_reason=self._card_reason,
         )
 
     # ---------------------------------------------------------------------------------------------- control, Commands
@@ -296,6 +301,7 @@ class Daemon:
             "answer": self._command_answer,
             "hangup": self._command_hangup,
             "speaker": self._command_speaker,
+            "volume": self._command_volume,
             "drive": self._command_drive,
         }
         command = commands.get(name)
@@ -330,6 +336,17 @@ class Daemon:
     def _command_speaker(self, _arguments: dict[str, Any]) -> str | None:
         self.post(SpeakerPressed())
         return None
+
+    def _command_volume(self, arguments: dict[str, Any]) -> str | None:
+        percent, kind = arguments.get("percent"), arguments.get("kind")
+        if type(percent) is not int or not 0 <= percent <= MAX_VOLUME:
+            return f'a volume needs "percent", 0 (off) to {MAX_VOLUME}'
+        match kind:
+            case None | "voice" | "ring" | "prompts":
+                self.post(VolumeChosen(percent, kind))
+                return None
+            case _:
+                return 'the "kind" of a volume is voice, ring or prompts; without it, all of them'
 
     def _command_drive(self, arguments: dict[str, Any]) -> str | None:
         if not self._simulated:

@@ -35,6 +35,7 @@ def status(
     process: Mapping[str, int],
     store_failing: bool,
     buttons: frozenset[str],
+    card_reason: str = "",
 ) -> dict[str, Any]:
     """A JSON-like dict. `first_voice_t_ns` is CLOCK_MONOTONIC, as the times of edges are."""
     call = station.call
@@ -59,6 +60,7 @@ def status(
         },
         "audio": {
             "card": station.card.value,
+            "card_reason": card_reason,
             "capture": {"open": levels.capture_open, "level_dbfs": round(levels.capture_dbfs, 1)},
             "playout": {
                 "open": levels.playout_open,
@@ -66,6 +68,11 @@ def status(
                 "first_voice_t_ns": first_voice_ns,
             },
             "route": station.route.value,
+            "volumes": {
+                "voice": station.volumes.voice,
+                "ring": station.volumes.ring,
+                "prompts": station.volumes.prompts,
+            },
             "xruns": levels.xruns,
             "processing": [],
         },

@@ -342,6 +342,23 @@ async def test_a_killed_station_still_rings_when_it_is_back(people: People) -> N
     await people.phase("door", "connected")
 
 
+async def test_volumes_are_heard_and_outlive_a_power_cut(people: People) -> None:
+    await people.house.ask("door", "volume", kind="ring", percent=0)
+    status = await people.see("door", lambda status: status["audio"]["volumes"]["ring"] == 0)
+    assert status["audio"]["volumes"] == {"voice": 100, "ring": 0, "prompts": 100}
+    people.house.supervisor.kill("door")
+    await people.house.until("door is back", lambda: people.house.is_ready("door"))
+    await people.see("door", lambda status: status["audio"]["volumes"]["ring"] == 0)
+    await people.press("flat", "call")
+    await people.phase("door", "ringing")
+    await people.see("flat", sounds)
+    assert not sounds(await people.house.status("door"))
+    await people.house.ask("door", "volume", percent=100)
+    await people.see("door", sounds)
+    await people.press("flat", "hangup")
+    await people.phase("door", "idle")
+
+
 async def test_control_answers_everything_it_is_asked(people: People) -> None:
     for command, arguments in (
         ("call", {}), ("call", {"peer": 7}), ("call", {"peer": "x" * 999}), ("dance", {}), ("answer", {}),

@@ -217,7 +217,42 @@ def test_call_names_whom(daemon, run) -> None:
     assert asked == [{"command": "call", "peer": "flat"}]
 
 
-@pytest.mark.parametrize("argv", [["call"], ["answer", "flat"], ["fly"], [], ["status", "--lang", "fr"]])
+@pytest.mark.parametrize(
+    ("argv", "request_"),
+    [
+        (["40"], {"command": "volume", "percent": 40}),
+        (["ring", "0"], {"command": "volume", "kind": "ring", "percent": 0}),
+    ],
+)
+def test_volume_names_which_and_how_loud(daemon, run, argv, request_) -> None:
+    asked = daemon(lambda _: _line({"ok": True})).asked
+    assert run("volume", *argv) == (0, "done\n", "")
+    assert asked == [request_]
+
+
+def test_volumes_and_the_holder_of_a_busy_card_are_shown(daemon, run) -> None:
+    audio = {"card": "busy", "card_reason": "held by pulseaudio (pid 812)", "volumes": {"voice": 80, "ring": 0}}
+    daemon(lambda _: _line({"ok": True, "status": {**STATUS, "audio": audio}}))
+    shown = run("status", "--lang", "en")[1]
+    assert "in use by another program (held by pulseaudio (pid 812))" in shown
+    assert "voice 80, ringing 0" in shown
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ["call"],
+        ["answer", "flat"],
+        ["fly"],
+        [],
+        ["status", "--lang", "fr"],
+        ["volume"],
+        ["volume", "101"],
+        ["volume", "loud"],
+        ["volume", "bell", "5"],
+        ["volume", "ring", "5", "6"],
+    ],
+)
 def test_wrong_usage(run, argv) -> None:
     with pytest.raises(SystemExit) as caught:
         run(*argv)

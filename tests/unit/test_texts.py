@@ -31,6 +31,7 @@ WORDS = {
     "ctl.card.": ("ready", "missing", "busy", "denied"),
     "ctl.route.": ("speaker", "handset"),
     "ctl.store.": ("ok", "volatile", "failing"),
+    "ctl.volume.": ("voice", "ring", "prompts"),
 }
 """Words of the status, by the key that `intercomctl` makes of them."""
 
