@@ -18,7 +18,7 @@ from intercomd.media.pcm import PERIOD_FRAMES, RATE_HZ
 CONCEALED_FRAMES = RATE_HZ // 10
 """100 ms: longer concealment sounds worse than silence."""
 _MS = RATE_HZ // 1000
-_QUANTUM_FRAMES = 120
+QUANTUM_FRAMES = 120
 """2.5 ms: libopus conceals only multiples of it."""
 _LONGEST_STEP_FRAMES = 960
 _MAX_WAITING = 48
@@ -30,10 +30,13 @@ _MAX_LATE_IN_A_ROW = 25
 
 @dataclass(frozen=True, slots=True)
 class Play:
-    """Decode `payload`; it lasts `frames`."""
+    """Decode `payload`; it lasts `frames`. Where the sound allows it, leave out up to −`stretch` frames, or repeat up
+    to `stretch`, and say so (`stretched`); `hurry`: even if it can be heard."""
 
     payload: bytes
     frames: int
+    stretch: int = 0
+    hurry: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +69,7 @@ class Counts:
     """Since the stream began. `unusable`: empty or no Opus packet; `overflowed`: dropped at the ceiling; `left_out`:
     dropped to come back to the target; `…_frames`: frames of 48 kHz by decision. `silent_frames` is silence because
     packets are missing for longer than concealment lasts; a sender's own pause (DTX) and the time before the first
-    packet are `paused_frames`."""
+    packet are `paused_frames`. `shortened_frames` and `lengthened_frames`: left out of the voice and repeated in it."""
 
     received: int = 0
     unusable: int = 0
@@ -80,6 +83,8 @@ class Counts:
     concealed_frames: int = 0
     silent_frames: int = 0
     paused_frames: int = 0
+    shortened_frames: int = 0
+    lengthened_frames: int = 0
 
 
 class ReceiveBuffer(Protocol):
@@ -89,8 +94,13 @@ class ReceiveBuffer(Protocol):
         """Never raises, whatever the packet holds; memory stays bounded."""
         ...
 
-    def decide(self) -> Decision:
-        """What is to be heard next, at most 120 ms of it."""
+    def decide(self, now_s: float, ahead_frames: int, /) -> Decision:
+        """What is to be heard next, at most 120 ms of it. `now_s`: when the period was asked for that it begins in, on
+        the clock of `Packet.arrived_s`; `ahead_frames`: how much of that period is filled already."""
+        ...
+
+    def stretched(self, frames: int) -> None:
+        """What was last decided has become so much longer (shorter: below 0)."""
         ...
 
     def restart(self) -> None:
@@ -212,7 +222,7 @@ class FixedBuffer:
 
     # ------------------------------------------------------------------------------------------------ decisions
 
-    def decide(self) -> Decision:
+    def decide(self, _now_s: float = 0.0, _ahead_frames: int = 0, /) -> Decision:
         if self._filling and not self._filled():
             return self._silence()
         if self._filling:
@@ -262,15 +272,15 @@ class FixedBuffer:
         at = self._order[0]
         packet, frames = self._waiting[at]
         gap = self._gap(at)
-        if gap < _QUANTUM_FRAMES:
+        if gap < QUANTUM_FRAMES:
             return self._play(at, packet, frames)
         missing = self._last_sequence is None or (packet.sequence - self._last_sequence) & 0xFFFF > 1
         recoverable = missing and gap >= frames and carries_fec(packet.payload)
-        if recoverable and gap - frames < _QUANTUM_FRAMES:
+        if recoverable and gap - frames < QUANTUM_FRAMES:
             self._next = at
             self._tally["recovered_frames"] += frames
             return Recover(packet.payload, frames)
-        length = min(self._step, gap - frames if recoverable else gap) // _QUANTUM_FRAMES * _QUANTUM_FRAMES
+        length = min(self._step, gap - frames if recoverable else gap) // QUANTUM_FRAMES * QUANTUM_FRAMES
         self._next = at - gap + length
         return self._conceal(length, missing=missing)
 
@@ -288,12 +298,15 @@ class FixedBuffer:
         del self._waiting[at]
         self._next = at + frames
         self._last_sequence = packet.sequence
-        self._step = max(_QUANTUM_FRAMES, min(frames, _LONGEST_STEP_FRAMES))
+        self._step = max(QUANTUM_FRAMES, min(frames, _LONGEST_STEP_FRAMES))
         self._paused = is_dtx(packet.payload)
         self._tally["played_frames"] += frames
         return Play(packet.payload, frames)
 
     # -------------------------------------------------------------------------------------------------- excess
+
+    def stretched(self, frames: int) -> None:
+        """Never asked for here: this buffer leaves whole packets out."""
 
     def _reset_window(self) -> None:
         self._least: int | None = None

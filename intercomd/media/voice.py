@@ -24,6 +24,7 @@ from intercomd.media.opus import Decoder, Encoder, OpusError
 from intercomd.media.packet import Packet, duration_frames
 from intercomd.media.pcm import PERIOD_FRAMES, RATE_HZ, SILENCE, Pcm
 from intercomd.media.periods import PeriodRing, split
+from intercomd.media.stretch import lengthened, shortened
 
 _HAND_OVER_FRAMES = RATE_HZ * 120 // 1000
 """What waits for the playout thread at most; older packets go (a card that stopped must not leave old voice)."""
@@ -47,6 +48,7 @@ class ReceivedVoice:
     ) -> None:
         """`now_s` is the clock of the packets' `arrived_s`. Raises `OpusError` without libopus."""
         self._now_s = now_s
+        self._asked_s = 0.0
         self._decoder = Decoder()
         self._bridge = ClockBridge()
         self._buffer = buffer if buffer is not None else FixedBuffer(buffer_ms)
@@ -134,7 +136,8 @@ class ReceivedVoice:
                 period = self._decoded.pull()
                 return SILENCE if period is None else self._noticed(period)
             self._take_in()
-            return self._bridge.period(self._frames, self._now_s())
+            self._asked_s = self._now_s()
+            return self._bridge.period(self._frames, self._asked_s)
 
     def _begin(self) -> None:
         self._begun = self._asked
@@ -157,7 +160,7 @@ class ReceivedVoice:
     def _frames(self, frames: int) -> Pcm:
         """So many frames of the far end's time."""
         if self._at == len(self._pcm):
-            self._decode_next()
+            self._decode_next(0)
         if self._pcm is SILENCE and not self._at and frames == PERIOD_FRAMES:
             self._at = PERIOD_FRAMES
             return SILENCE
@@ -165,15 +168,15 @@ class ReceivedVoice:
         filled = 0
         while filled < frames:
             if self._at == len(self._pcm):
-                self._decode_next()
+                self._decode_next(filled)
             part = self._pcm[self._at : self._at + frames - filled]
             sound[filled : filled + len(part)] = part
             filled += len(part)
             self._at += len(part)
         return sound
 
-    def _decode_next(self) -> None:
-        decision = self._buffer.decide()
+    def _decode_next(self, ahead_frames: int) -> None:
+        decision = self._buffer.decide(self._asked_s, ahead_frames)
         self._at = 0
         try:
             self._pcm = self._decode(decision)
@@ -183,7 +186,7 @@ class ReceivedVoice:
 
     def _decode(self, decision: Decision) -> Pcm:
         if isinstance(decision, Play):
-            return self._risen(self._noticed(self._decode_payload(decision)))
+            return self._risen(self._noticed(self._stretched(self._decode_payload(decision), decision)))
         if isinstance(decision, Recover):
             return self._risen(self._decoder.recover(decision.following, decision.frames))
         if isinstance(decision, Conceal):
@@ -197,6 +200,15 @@ class ReceivedVoice:
         except OpusError:
             self.undecodable += 1
             return self._decoder.conceal(decision.frames)
+
+    def _stretched(self, pcm: Pcm, decision: Play) -> Pcm:
+        if not decision.stretch:
+            return pcm
+        change = shortened if decision.stretch < 0 else lengthened
+        changed = change(pcm, abs(decision.stretch), hurry=decision.hurry)
+        if changed is not pcm:
+            self._buffer.stretched(len(changed) - len(pcm))
+        return changed
 
     def _noticed(self, pcm: Pcm) -> Pcm:
         if self._first_voice_ns is None and int(pcm.max(initial=0)) >= _AUDIBLE_PEAK:
