@@ -94,15 +94,25 @@ async def _progress(tally: Tally, wanted: int) -> None:
 
 
 async def _control(mistake: str, seed: int) -> Row:
-    """The same play with a mistake planted: if it is not found, the zeros above mean nothing."""
-    aim, kind = CONTROLS[mistake]
     print(f"    control, `{mistake}` is planted: what it finds is meant to be found", flush=True)
+    tally = await planted(mistake, seed)
+    told = f"{tally.kills} kills; {_counted(tally)}"
+    return row(f"control, planted: {mistake}; found", is_caught(mistake, tally), "of 1", NO_PEER, equal=1, reason=told)
+
+
+async def planted(mistake: str, seed: int) -> Tally:
+    """The same play with a mistake planted: if it is not found, zeros mean nothing."""
+    aim, _ = CONTROLS[mistake]
     tally = Tally()
     scenes = islice((one for one in _unmeddled(seed) if one.aim is aim), CONTROL_SCENES)
     await _life(KillHouse(mistake), scenes, tally, CONTROL_SCENES, CONTROL_SETTLE_S)
-    caught = any(finding.kind == kind for _, finding in tally.findings)
-    told = f"{tally.kills} kills; {_counted(tally)}"
-    return row(f"control, planted: {mistake}; found", caught, "of 1", NO_PEER, equal=1, reason=told)
+    return tally
+
+
+def is_caught(mistake: str, tally: Tally) -> bool:
+    """Whether it was found as what it is."""
+    _, kind = CONTROLS[mistake]
+    return any(finding.kind == kind for _, finding in tally.findings)
 
 
 def _unmeddled(seed: int) -> Iterator[Scene]:

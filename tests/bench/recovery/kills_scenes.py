@@ -32,8 +32,10 @@ class Aim(StrEnum):
 
 QUICK = frozenset({Aim.DIALLING, Aim.GLARE, Aim.ANSWERING, Aim.THIRD, Aim.ENDING})
 """Over within milliseconds: the kill comes soon, or misses it."""
-LEADS_OF_KILLS = frozenset({Aim.STARTING, Aim.RECONNECTING, Aim.RECORDS})
-"""These come about by a kill of their own."""
+QUICK_EXPONENTS = (-3.5, -1.0)
+"""Of ten, in seconds: 0.3 to 100 ms, each order of magnitude as often as the next."""
+MAX_KILLS = 3
+"""Of a scene, beside the one by which some aims come about."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,10 +108,11 @@ def _parties(dice: Random) -> tuple[str, str, str]:
 
 
 def _deeds(dice: Random, aim: Aim, caller: str, callee: str) -> tuple[Deed, ...]:
-    """At least one kill; every third scene has another one while it recovers, every third a person who meddles."""
-    first = dice.uniform(0.0, 0.06) if aim in QUICK and dice.random() < 0.7 else dice.uniform(0.0, 0.6)
+    """At least one kill; often more while it recovers, and in every third scene a person who meddles."""
+    is_quick = dice.random() < (0.8 if aim in QUICK else 0.3)
+    first = 10 ** dice.uniform(*QUICK_EXPONENTS) if is_quick else dice.uniform(0.0, 0.6)
     deeds: list[Deed] = [Kill(first, _victims(dice, aim, caller, callee))]
-    if dice.random() < 0.4:
+    while len(deeds) < MAX_KILLS and dice.random() < 0.5:
         deeds.append(Kill(dice.uniform(0.0, 2.5), _victims(dice, aim, caller, callee)))
     if dice.random() < 0.35:
         station = dice.choice([caller, callee])

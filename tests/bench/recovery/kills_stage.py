@@ -362,11 +362,22 @@ def _phase(seen: Seen) -> str:
 
 
 def _refined(phase: str, flash: Flash) -> str:
-    """What the panel does not tell."""
-    if phase == "idle" and flash.waiting:
-        return "idle, records wait"
-    if phase == "connecting" and flash.saved == "dialling":
-        return "calling"
+    """The panel is some milliseconds late, and does not tell all; flash knows what was written last."""
+    if phase in ("starting", "restoring", "reconnecting"):
+        return phase
+    match flash.saved:
+        case "" if phase in ("idle", "ending"):
+            return "idle, records wait" if flash.waiting and phase == "idle" else phase
+        case "":
+            return phase if phase == "dialling" else "ending"
+        case "dialling" if phase in ("idle", "dialling"):
+            return "dialling"
+        case "dialling" if phase == "connecting":
+            return "calling"
+        case "ringing":
+            return "ringing in"
+        case "connected" if phase in ("idle", "ringing in", "ringing out", "calling"):
+            return "connecting"
     return phase
 
 
