@@ -3,7 +3,7 @@ SHELL := /bin/bash
 PY := .venv/bin/python
 export PYTHON
 
-.PHONY: help demo test lint pytest mutants bench bench-page reference install uninstall clean setup-run setup-test
+.PHONY: help demo test lint pytest mutants bench bench-page bench-recovery reference install uninstall clean setup-run setup-test
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -26,6 +26,9 @@ mutants: setup-test ## plant each known mistake alone: some test must fail for e
 
 bench: setup-test ## measure; results in build/bench/
 	@$(PY) -m tests.bench $(ARGS)
+
+bench-recovery: setup-test ## cut, kill, hang and move what a call needs, and time its voice; needs root
+	@$(PY) -m tests.bench $(or $(ARGS),recovery)
 
 bench-page: setup-test ## measure the resident's page in Chromium
 	@$(PY) -m tests.bench.page

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from tests.bench import call
 from tests.bench.load import quiet_machine
+from tests.bench.recovery import bench as recovery
 from tests.bench.report import Row, is_valid, table, write
 from tests.bench.settings import settings
 
@@ -21,15 +22,19 @@ ROOT = Path(__file__).parents[2]
 OUTPUT = ROOT / "build" / "bench"
 
 Benchmark = Callable[[Sequence[str], float], Awaitable[list[Row]]]
-BENCHMARKS: Mapping[str, tuple[Benchmark, Sequence[str]]] = {"call": (call.call, call.PARTS)}
+BENCHMARKS: Mapping[str, tuple[Benchmark, Sequence[str]]] = {
+    "call": (call.call, call.PARTS),
+    "recovery": (recovery.recovery, recovery.PARTS),
+}
+USUAL = ("call",)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the named ones, or all."""
+    """Run the named ones, or the usual ones."""
     known = list(BENCHMARKS) + [f"{name}/{part}" for name, (_, parts) in BENCHMARKS.items() for part in parts]
     parser = argparse.ArgumentParser(prog="make bench", description="Measure; results in build/bench/.")
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(known)}; default: all")
-    names = parser.parse_args(argv).names or list(BENCHMARKS)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(known)}; default: {', '.join(USUAL)}")
+    names = parser.parse_args(argv).names or list(USUAL)
     unknown = sorted(set(names) - set(known))
     if unknown:
         parser.error(f"unknown: {', '.join(unknown)}; there are {', '.join(known)}")

@@ -1,0 +1,71 @@
+"""The benchmark `recovery`: each scenario under watch in one laboratory; reckoned when the hub has told its records."""
+
+import asyncio
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Sequence
+from contextlib import AsyncExitStack
+from pathlib import Path
+from time import monotonic
+
+from intercomd.demo.control import ControlError
+from intercomd.demo.house import HouseError
+from intercomd.demo.script import _read_records
+from intercomd.demo.sound import SoundError
+from tests.bench.ears import EarError
+from tests.bench.hands import Late
+from tests.bench.load import LoadWatch
+from tests.bench.programs import ProgramError
+from tests.bench.recovery.laboratory import STATIONS, STOCK_CALLEE, STOCK_CALLER, Laboratory
+from tests.bench.recovery.network import needs_root
+from tests.bench.recovery.rows import ROWS, Records
+from tests.bench.recovery.scenarios import SCENARIOS, Scenario
+from tests.bench.recovery.trial import Ground
+from tests.bench.report import Row, broken, invalid
+from tests.bench.voices import speaking
+from tests.netns.laboratory import LaboratoryError
+
+PARTS = tuple(SCENARIOS)
+PART_LIMIT_S = 300.0
+Reckon = Callable[[Records], list[Row]]
+_FAULTS = (Late, EarError, ProgramError, ControlError, SoundError, HouseError, LaboratoryError, ValueError)
+
+
+async def recovery(wanted: Sequence[str], load_before: float) -> list[Row]:
+    """The rows of these parts; a part that breaks gives one row that says so, and the others go on."""
+    reason = needs_root()
+    if reason is not None:
+        return [broken("the laboratory", reason)]
+    try:
+        async with AsyncExitStack() as stack:
+            directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="intercomd-bench-")))
+            lab = await stack.enter_async_context(Laboratory())
+            stack.enter_context(speaking(lab, directory, (*STATIONS, STOCK_CALLER, STOCK_CALLEE)))
+            ground = Ground(lab, directory)
+            reckonings = [await _part(name, SCENARIOS[name], ground, load_before) for name in PARTS if name in wanted]
+            await lab.stop_hub()
+            records = Counter(record.call_id for record in await _read_records(lab.household.hub_database))
+            return [row for reckon in reckonings for row in await asyncio.to_thread(reckon, records)]
+    except (HouseError, SoundError, LaboratoryError) as error:
+        return [broken("the laboratory", str(error))]
+
+
+async def _part(name: str, scenario: Scenario, ground: Ground, load_before: float) -> Reckon:
+    """Made under watch; what it says is reckoned later."""
+    watch, began_s = LoadWatch(load_before), monotonic()
+    try:
+        async with watch, asyncio.timeout(PART_LIMIT_S):
+            trials = await scenario(ground)
+    except (*_FAULTS, TimeoutError) as error:
+        why = str(error) or f"not over within {PART_LIMIT_S:g} s"
+        print(f"  {name}: broke: {why}", flush=True)
+        return lambda _: [broken(name, why)]
+    print(f"  {name}: {monotonic() - began_s:.0f} s; {watch.load}", flush=True)
+    title, rows = ROWS[name]
+    complaints = "; ".join(watch.load.complaints())
+
+    def reckon(records: Records) -> list[Row]:
+        found = rows(title, ground, trials, records)
+        return invalid(found, complaints) if complaints else found
+
+    return reckon
