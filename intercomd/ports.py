@@ -6,6 +6,7 @@ contract tests (`tests/contract/`). Callbacks named `on_…` may come from any t
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Protocol
 
 from intercomd.core.events import Card
@@ -120,14 +121,15 @@ class StoreError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """What the store found at start. `age_s` is how long ago the last process was known to live: by the boot clock,
-    over a reboot by the wall clock, and None where that went backwards.
+    """What the store found at start. `age_s` is how long ago the last process was known to live, by the boot's clock;
+    None over a reboot. `kept_at_s` is when that was by the clock that it went by (None for a store that is new).
     `quarantined` says what was wrong with a file that was set aside, and where it is now."""
 
     snapshot: Snapshot
     instance: InstanceId
     age_s: float | None
     quarantined: str | None = None
+    kept_at_s: float | None = None
 
 
 class Store(Protocol):
@@ -274,6 +276,35 @@ class Media(Protocol):
         ...
 
     async def close(self) -> None: ...
+
+
+# ----------------------------------------------------------------------------------------- STUN and TURN servers
+
+
+class Verdict(StrEnum):
+    """What a look at a server has shown."""
+
+    GOOD = "good"
+    REFUSED = "refused"
+    """It answers and does not accept the credentials."""
+    UNREACHABLE = "unreachable"
+    UNSUPPORTED = "unsupported"
+    """This station will never use it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Probed:
+    """`round_trip_s` of a request; `reason` why it is not good, in words that hold no secret."""
+
+    verdict: Verdict
+    round_trip_s: float | None = None
+    reason: str = ""
+
+
+class Probe(Protocol):
+    """Asks a STUN or TURN server as a call would. Never raises, takes at most 4 s."""
+
+    async def __call__(self, url: str, username: str | None, credential: str | None) -> Probed: ...
 
 
 # --------------------------------------------------------------------------------------------------- journal

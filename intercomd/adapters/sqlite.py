@@ -92,7 +92,7 @@ class _Database:
                 if self._ledger.snapshot is None:
                     self._ledger.snapshot, self._ledger.has_call = self._written, snapshot.call is not None
             self._set_due()
-            return Loaded(snapshot, self._instance, self._instant().since(then), quarantined)
+            return Loaded(snapshot, self._instance, self._instant().since(then), quarantined, then.wall_s)
 
     def settle(self, version: int) -> None:
         """Write what the ledger holds, if anything, in one transaction. Where a try that contained this version has

@@ -28,6 +28,7 @@ from intercomd.core.events import (
     Booted,
     Card,
     CardChanged,
+    ClockSet,
     Event,
     LinkDown,
     LinkUp,
@@ -69,6 +70,8 @@ def handle(station: Station, event: Event, now_s: float) -> Step:
     match event:
         case Booted():
             return _booted(station, event, now_s)
+        case ClockSet(shift_s):
+            return _clock_set(station, shift_s)
         case LinkUp():
             return replace(station, online=True, registered=False), (Send(reconcile.resync(station)),)
         case LinkDown():
@@ -116,6 +119,7 @@ def _call_restored(station: Station, event: Booted, now_s: float) -> Step:
         answered_at=saved.answered_at,
         restored=True,
         saved=saved.phase,
+        kept_at_s=event.kept_at_s if event.age_s is None else None,
     )
     age_s = event.age_s or 0.0
     if not station.settings.restore or age_s > station.settings.grace_s:
@@ -126,6 +130,18 @@ def _call_restored(station: Station, event: Booted, now_s: float) -> Step:
     timer = StartTimer(Timer("absent", call.call_id), station.settings.grace_s - age_s)
     reroute = (SetRoute(saved.route),) if saved.route is not station.route else ()
     return replace(station, call=call, route=saved.route), (timer, *reroute)
+
+
+def _clock_set(station: Station, shift_s: float) -> Step:
+    call = station.call
+    if call is None:
+        return station, ()
+    answered_at = None if call.answered_at is None else call.answered_at + shift_s
+    moved = with_call(station, replace(call, started_at=call.started_at + shift_s, answered_at=answered_at))
+    # A restored call's times were written by a process that perhaps had the hub's time already.
+    if call.phase is Phase.RESTORING:
+        return station, ()
+    return moved, (Persist(snapshot_of(moved)),) if call.saved is not None else ()
 
 
 def _link_down(station: Station) -> Step:

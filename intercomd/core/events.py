@@ -23,11 +23,20 @@ class Card(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Booted:
-    """The process has started. `snapshot` is what the last one left on flash; `age_s` is how long ago it was written,
-    or None where the clock cannot tell (no RTC: the hub's resync decides then)."""
+    """The process has started. `snapshot` is what the last one left on flash; `age_s` is how long ago that was known to
+    live, by the boot's own clock, and None over a reboot: then the hub tells, by its time, how long after `kept_at_s`
+    (seconds, Unix) it is."""
 
     snapshot: Snapshot
     age_s: float | None = None
+    kept_at_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ClockSet:
+    """The station's clock was moved by so much: the times of the call move with it."""
+
+    shift_s: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +179,7 @@ class TimerFired:
 
 
 Event = (
-    Booted | CallPressed | DialRequested | AnswerRequested | HangupPressed | SpeakerPressed | VolumeChosen
+    Booted | ClockSet | CallPressed | DialRequested | AnswerRequested | HangupPressed | SpeakerPressed | VolumeChosen
     | LinkUp | LinkDown
     | Received | Replied | Unanswered | CardChanged | Described | MediaUp | MediaSilent | MediaLost
     | PathChanged | CandidateGathered | TimerFired

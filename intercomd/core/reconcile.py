@@ -2,7 +2,7 @@
 
 from msgspec.structs import replace
 
-from intercomd.core.closing import ended, goodbye, withdraw
+from intercomd.core.closing import end, ended, goodbye, withdraw
 from intercomd.core.effects import (
     CancelTimer,
     Effect,
@@ -60,8 +60,19 @@ def registered(station: Station, reply: Reply, now_s: float) -> Step:
             effects.append(Send(EndCall(state.call_id, EndReason.FAILED)))
     if station.call is None:
         return station, tuple(effects)
+    if _is_too_old(station, station.call, reply):
+        code = ErrorCode.CALL_NOT_RESTORED
+        after, more = end(station, station.call, EndReason.PEER_LOST, now_s, code)
+        return replace(after, failure=None), (*effects, *more)
     after, more = _settle(station, station.call, by_id.get(station.call.call_id), now_s)
     return after, (*effects, *more)
+
+
+def _is_too_old(station: Station, call: Call, reply: Reply) -> bool:
+    """Over a reboot no clock of the station's can be believed: a call that it kept is judged in the hub's time."""
+    if call.phase is not Phase.RESTORING or call.kept_at_s is None or not isinstance(reply.server_time, float):
+        return False
+    return reply.server_time - call.kept_at_s > station.settings.grace_s
 
 
 def _settle(station: Station, call: Call, state: CallState | None, now_s: float) -> Step:

@@ -92,6 +92,8 @@ class Call(msgspec.Struct, frozen=True):
     offer: str = ""
     """The offer that this epoch's connection has taken (at the callee): it takes no other."""
     peer_present: bool = True
+    kept_at_s: float | None = None
+    """Over a reboot: when the last process was known to live, for the hub's time to judge."""
     restored: bool = False
     """Came back from flash: a tone precedes the microphone."""
     saved: SavedPhase | None = None

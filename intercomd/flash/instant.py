@@ -19,10 +19,9 @@ class Instant:
         return cls(time.time(), _boot_id(), time.clock_gettime(time.CLOCK_BOOTTIME))
 
     def since(self, then: "Instant") -> float | None:
-        """Seconds from `then` to this; None where the wall clock went backwards over a reboot."""
-        same_boot = self.boot_id == then.boot_id
-        age_s = self.since_boot_s - then.since_boot_s if same_boot else self.wall_s - then.wall_s
-        return age_s if age_s >= 0 else None
+        """Seconds from `then` to this within a boot; None over a reboot, which no clock of the station's survives: the
+        wall clock starts anywhere, and may have been anywhere then."""
+        return self.since_boot_s - then.since_boot_s if self.boot_id == then.boot_id else None
 
 
 @functools.cache

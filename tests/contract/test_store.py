@@ -347,7 +347,9 @@ async def test_a_change_costs_one_page(directory: Directory) -> None:
         assert directory.writes() - before == 10
 
 
-async def test_the_age_follows_the_boot_clock_within_a_boot_and_the_wall_clock_over_one(directory: Directory) -> None:
+async def test_the_age_follows_the_boot_clock_within_a_boot_and_is_the_hubs_to_tell_over_one(
+    directory: Directory,
+) -> None:
     clock = Instant(wall_s=1000.0, boot_id="one", since_boot_s=50.0)
     store = SqliteStore(directory.path, lambda: clock)
     await store.load()
@@ -357,11 +359,13 @@ async def test_the_age_follows_the_boot_clock_within_a_boot_and_the_wall_clock_o
     for clock, age_s in (
         (Instant(1000.0 + a_year_s, "one", 52.5), 2.5),
         (Instant(1000.0 - a_year_s, "one", 52.5), 2.5),
-        (Instant(1030.0, "two", 3.0), 30.0),
-        (Instant(990.0, "two", 3.0), None),
+        (Instant(1030.0, "two", 53.0), None),
+        (Instant(1000.0 + a_year_s, "two", 53.0), None),
+        (Instant(1000.0 - a_year_s, "two", 53.0), None),
     ):
         store = SqliteStore(directory.path, partial(replace, clock))
-        assert (await store.load()).age_s == age_s
+        loaded = await store.load()
+        assert (loaded.age_s, loaded.kept_at_s) == (age_s, 1000.0)
         await store.close()
 
 

@@ -25,6 +25,7 @@ from intercomd.core.events import (
     CallPressed,
     Card,
     CardChanged,
+    ClockSet,
     Described,
     DialRequested,
     HangupPressed,
@@ -615,3 +616,54 @@ def test_candidates_are_gathered_while_it_rings_at_both_ends_and_dropped_with_th
 def test_another_network_while_it_rings_gathers_anew() -> None:
     effects = ringing_in().hear(PathChanged("x")).effects
     assert [type(effect) for effect in effects] == [StopMedia, PrepareMedia]
+
+
+YEAR_S = 365 * 86400.0
+KEPT_AT_S = 5000.0
+
+
+@pytest.mark.parametrize(
+    ("hub_s", "comes_back"),
+    [(KEPT_AT_S + 119, True), (KEPT_AT_S + 121, False), (KEPT_AT_S - YEAR_S, True), (KEPT_AT_S + YEAR_S, False)],
+)
+def test_over_a_reboot_the_hubs_time_says_whether_a_call_is_too_old(hub_s: float, comes_back: bool) -> None:
+    desk = Desk(Station(Settings(), card=Card.READY)).hear(
+        Booted(saved(SavedPhase.CONNECTED), None, KEPT_AT_S), LinkUp()
+    )
+    assert desk.phase is Phase.RESTORING, "the station's own clock does not judge"
+    truth = Reply(ok=True, calls=(state(HubPhase.INTERRUPTED),), server_time=hub_s)
+    desk.hear(Replied(Resync(), truth))
+    assert (desk.phase is Phase.RECONNECTING) is comes_back
+    if not comes_back:
+        assert desk.sent == [EndCall(C1, EndReason.PEER_LOST)]
+        assert ErrorCode.CALL_NOT_RESTORED in [report.code for report in desk.only(Report)]
+
+
+def test_within_a_boot_the_hubs_time_does_not_judge() -> None:
+    desk = Desk(Station(Settings(), card=Card.READY)).hear(
+        Booted(saved(SavedPhase.CONNECTED), 2.0, KEPT_AT_S), LinkUp()
+    )
+    truth = Reply(ok=True, calls=(state(HubPhase.INTERRUPTED),), server_time=KEPT_AT_S + YEAR_S)
+    assert desk.hear(Replied(Resync(), truth)).phase is Phase.RECONNECTING
+
+
+@pytest.mark.parametrize("shift_s", [-YEAR_S, YEAR_S])
+def test_a_clock_that_is_set_in_a_call_takes_its_times_along(shift_s: float) -> None:
+    desk = connected()
+    before = desk.station.call
+    desk.hear(ClockSet(shift_s))
+    assert desk.phase is Phase.CONNECTED
+    call = desk.station.call
+    assert (call.started_at, call.answered_at) == (before.started_at + shift_s, before.answered_at + shift_s)
+    assert desk.only(Persist)[0].snapshot.call.answered_at == call.answered_at
+    _, effects = core.handle(desk.station, HangupPressed(), 1000.0 + shift_s + 60.0)
+    (record,) = [effect.record for effect in effects if isinstance(effect, Persist)]
+    assert record.ended_at - record.answered_at == 60.0
+
+
+def test_a_clock_that_is_set_while_idle_or_restoring_moves_nothing() -> None:
+    desk = registered()
+    assert not desk.hear(ClockSet(YEAR_S)).effects
+    desk = booted(saved(SavedPhase.CONNECTED))
+    before = desk.station
+    assert desk.hear(ClockSet(YEAR_S)).station == before

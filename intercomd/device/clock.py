@@ -1,0 +1,56 @@
+"""The station's time: the hub's where it is known, and never one that jumps.
+
+A Pi has no clock that goes on without power: it starts years off, and a time server sets it later, perhaps in the
+middle of a call. So the wall clock is read once; from then on the monotonic clock counts. A wall clock that is before
+what is known to have been already (this version; what the last process wrote down) is not believed. The hub says its
+time with each resync and each heartbeat, and is believed: who rang whom, and when, is one story for the whole house.
+"""
+
+import time
+from collections.abc import Callable
+
+THIS_VERSION_S = 1_767_225_600.0
+"""2026-01-01: there was no such station before."""
+DRIFT_S = 2.0
+"""Closer than this, the hub's word is only late."""
+
+
+class StationClock:
+    """Unix seconds that only `follow` moves. `kept_at_s` is the newest time that was ever written down here."""
+
+    def __init__(
+        self,
+        kept_at_s: float | None = None,
+        wall: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._wall = wall
+        self._monotonic = monotonic
+        self._floor_s = max(THIS_VERSION_S, kept_at_s or 0.0)
+        self._offset_s = max(wall(), self._floor_s) - monotonic()
+        self._by_hub = False
+
+    def now_s(self) -> float:
+        return self._monotonic() + self._offset_s
+
+    def heard(self, hub_s: float) -> float:
+        """The hub's time of this moment, in a form that may be used later: by how much it is before the monotonic
+        clock."""
+        return hub_s - self._monotonic()
+
+    def follow(self, offset_s: float) -> float | None:
+        """Go by the hub's time, as `heard` gave it. By how many seconds that moves this clock; None if it does not:
+        the two agree, or the hub's own clock was never set."""
+        shift_s = offset_s - self._offset_s
+        if offset_s + self._monotonic() < THIS_VERSION_S:
+            return None
+        self._by_hub = True
+        if abs(shift_s) <= DRIFT_S:
+            return None
+        self._offset_s = offset_s
+        return shift_s
+
+    def rest(self) -> None:
+        """While there is no call: follow the wall clock, as long as no hub has told the time."""
+        if not self._by_hub:
+            self._offset_s = max(self._wall(), self._floor_s) - self._monotonic()
