@@ -118,6 +118,12 @@ class ErrorCode(Enum):
     CARD_READY = Condition(_N, Remedy.NONE, "The sound card is open.")
     XRUN = Condition(
         _I, Remedy.DEGRADE, "The sound card ran empty or over.", "If it is frequent, look for a busy processor.")
+    NO_CANCELLER = Condition(
+        _W, Remedy.DEGRADE, "The echo canceller cannot be used: calls are half duplex.",
+        "REASON says why. Install it (pip install 'intercomd[voice]'), or set [audio] processing to half-duplex.")
+    ECHO_LEFT = Condition(
+        _N, Remedy.DEGRADE, "The echo canceller leaves too much echo: the call is half duplex.",
+        "Turn the loudspeaker down or move the microphone away from it. [audio] processing = \"half-duplex\" keeps it.")
     GPIO_MISSING = Condition(
         _E, Remedy.DEGRADE, "The GPIO chip or the pin library is missing: buttons and LEDs do not work.",
         "Check [panel] pin_factory, and that the station's user is in the group `gpio`.")

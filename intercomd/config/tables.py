@@ -129,6 +129,27 @@ class Audio(Table, frozen=True):
             description="Receive buffer's depth: more survives more jitter, and delays the voice.",
         ),
     ] = 40
+    processing: Annotated[
+        Literal["livekit", "half-duplex", "none"],
+        Meta(
+            description="What is done to the microphone. `livekit`: echo cancellation and what follows here (needs the "
+            "extra `voice`); `half-duplex`: whoever speaks first has the line; `none`: nothing, also of what follows."
+        ),
+    ] = "none"
+    echo: Annotated[bool, Meta(description="Cancel the loudspeaker's echo.")] = True
+    noise: Annotated[bool, Meta(description="Suppress steady noise.")] = True
+    gain: Annotated[bool, Meta(description="Bring quiet and loud voices to one level.")] = True
+    highpass: Annotated[bool, Meta(description="Cut what is below a voice: hum, wind, handling.")] = True
+    chirp: Annotated[
+        bool, Meta(description="Measure the echo's delay by a short chirp, at the first call on each route.")
+    ] = True
+    push_to_talk: Annotated[
+        bool,
+        Meta(
+            description="The microphone is open, and the far end silent, only while the speaker button is held; with "
+            "any `processing`."
+        ),
+    ] = False
 
 
 class Panel(Table, frozen=True):

@@ -1,7 +1,8 @@
 """What the panel shows: a pure view of the station's state. LEDs and lasting tones follow from it and from nothing
 else, so that they are right after any event, also after a reboot.
 
-LEDs: `ready` (registered and the card open), `ringing`, `talking`, `error`, `microphone` (the capture device itself).
+LEDs: `ready` (registered and the card open), `ringing`, `talking`, `error`, `microphone` (the capture device
+itself; slow while calls are half duplex).
 """
 
 from dataclasses import dataclass
@@ -55,6 +56,8 @@ class Surroundings:
     """HUB_UNREACHABLE after five failed attempts, HUB_REFUSED when it does not take us."""
     pins_code: ErrorCode | None = None
     """A GPIO line or the chip is not to be had."""
+    half_duplex: bool = False
+    """Only one end is heard at a time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,9 +81,15 @@ def view(station: Station, around: Surroundings) -> View:
         ),
         ("talking", _TALKING.get(phase, Light.OFF) if phase else Light.OFF),
         ("error", _error_light(error)),
-        ("microphone", Light.ON if around.microphone_open else Light.OFF),
+        ("microphone", _microphone_light(around)),
     )
     return View(shown(station.call), lights, _tone(station), error)
+
+
+def _microphone_light(around: Surroundings) -> Light:
+    if not around.microphone_open:
+        return Light.OFF
+    return Light.SLOW if around.half_duplex else Light.ON
 
 
 def _ready(station: Station) -> Light:

@@ -41,6 +41,7 @@ from intercomd.device.interpreter import Interpreter
 from intercomd.device.memory import Tidying
 from intercomd.device.network import change_words, followed, link_rerouted, path_doubt
 from intercomd.device.panel import Panel
+from intercomd.device.push_to_talk import PushToTalk
 from intercomd.device.status import status, text_key
 from intercomd.errors import ErrorCode
 from intercomd.ids import IdentityId, fresh_call_id
@@ -79,7 +80,15 @@ class Daemon:
     """Listens to all parts. Lives on the event loop; `card_changed`, `microphone_changed` and `xrun` come from the
     audio threads and hop. Implements `ports.MediaListener` and `control.Commands`."""
 
-    def __init__(self, name: str, language: Language, buttons: frozenset[str], pins_simulated: bool) -> None:
+    def __init__(
+        self,
+        name: str,
+        language: Language,
+        buttons: frozenset[str],
+        pins_simulated: bool,
+        *,
+        push_to_talk: bool = False,
+    ) -> None:
         self._name = name
         self._language = language
         self._buttons = buttons
@@ -87,6 +96,8 @@ class Daemon:
         self._loop = asyncio.get_running_loop()
         self._parts: Parts | None = None
         self._microphone_open = False
+        self._half_duplex = False
+        self._push_to_talk = PushToTalk(self._talk) if push_to_talk else None
         self._card_reason = ""
         self._pins_code: ErrorCode | None = None
         self._xrun_reported_s = float("-inf")
@@ -126,7 +137,7 @@ class Daemon:
                 self.post(CallPressed(fresh_call_id()))
             case "hangup":
                 self.post(HangupPressed())
-            case "speaker":
+            case "speaker" if self._push_to_talk is None:
                 self.post(SpeakerPressed())
 
     def held(self, button: str) -> None:
@@ -141,6 +152,8 @@ class Daemon:
 
     def edge(self, line: str, value: bool, at_ns: int) -> None:
         self.parts.control.edge(line, value, at_ns)
+        if self._push_to_talk is not None:
+            self._push_to_talk.edge(line, value)
         self.parts.control.changed()
 
     # ------------------------------------------------------------------------------------------------ audio threads
@@ -166,6 +179,25 @@ class Daemon:
     def _microphone_changed(self, is_open: bool) -> None:
         self._microphone_open = is_open
         self.refresh()
+
+    def half_duplex_changed(self, active: bool) -> None:
+        self._loop.call_soon_threadsafe(self._half_duplex_changed, active)
+
+    def _half_duplex_changed(self, active: bool) -> None:
+        self._half_duplex = active
+        erle_db = self.parts.engine.voice.erle_db
+        if active and erle_db is not None:
+            self.parts.journal.report(ErrorCode.ECHO_LEFT, reason=f"the echo is weaker by {erle_db:.0f} dB only")
+        self.refresh()
+
+    def _talk(self, pressed: bool) -> None:
+        self.parts.engine.talk(pressed)
+
+    def canceller_failed(self, reason: str) -> None:
+        self._loop.call_soon_threadsafe(self._canceller_failed, reason)
+
+    def _canceller_failed(self, reason: str) -> None:
+        self.parts.journal.report(ErrorCode.NO_CANCELLER, reason=reason)
 
     def xrun(self, direction: str, frames: int) -> None:
         self._loop.call_soon_threadsafe(self._xrun, direction, frames)
@@ -242,7 +274,8 @@ class Daemon:
         """Panel, tones, systemd's status and watchers follow the state."""
         parts = self.parts
         link = parts.signalling.status
-        now = view(self._station, Surroundings(self._microphone_open, _hub_code(link), self._pins_code))
+        around = Surroundings(self._microphone_open, _hub_code(link), self._pins_code, self._half_duplex)
+        now = view(self._station, around)
         self._view = now
         idle = self._station.call is None
         self._tidying.follow(idle)
@@ -256,6 +289,8 @@ class Daemon:
 
     def tick(self) -> None:
         """Every second: what changes without an event (link age, failing hub), and the call's figures."""
+        if self._push_to_talk is not None:
+            self._push_to_talk.reread(self.parts.panel.levels())
         self.refresh()
         call = self._station.call
         if call is not None and call.phase is Phase.CONNECTED:
@@ -287,6 +322,7 @@ class Daemon:
             parts.media.metrics() if self._station.call is not None else None,
             name=self._name,
             first_voice_ns=parts.media.first_voice_ns,
+            voice=parts.engine.voice,
             process=process_figures(),
             store_failing=parts.interpreter.store_failing,
             buttons=self._buttons,

@@ -17,6 +17,7 @@ from intercomd import __version__
 from intercomd.adapters.alsa import AlsaCard
 from intercomd.adapters.gpio import GpioPins
 from intercomd.adapters.journal import open_journal
+from intercomd.adapters.livekit_apm import load_livekit
 from intercomd.adapters.netlink import NetlinkNetwork
 from intercomd.adapters.signalling import SocketIoSignalling
 from intercomd.adapters.sqlite import SqliteStore
@@ -38,6 +39,7 @@ from intercomd.device.trace import Trace
 from intercomd.errors import ErrorCode
 from intercomd.ids import IdentityId, fresh_instance_id
 from intercomd.media.engine import AudioPcms, Engine
+from intercomd.media.processing import Switches, VoiceProcessing
 from intercomd.ports import Journal, Loaded, Store, StoreError
 
 USABLE_LIMIT_S = 10.0
@@ -94,7 +96,11 @@ async def _run(config: Config, journal: Journal) -> None:
     loaded = await _load(store, journal)
     board = panel_board(config.panel)
     daemon = Daemon(
-        config.station.name, config.station.language, frozenset(board.buttons), config.panel.pin_factory == "mock"
+        config.station.name,
+        config.station.language,
+        frozenset(board.buttons),
+        config.panel.pin_factory == "mock",
+        push_to_talk=config.audio.push_to_talk,
     )
     parts, outbox = _assemble(config, daemon, journal, store, loaded, settings, board)
     trace = _open_trace(config, parts.interpreter)
@@ -162,6 +168,8 @@ def _assemble(
         daemon.microphone_changed,
         daemon.xrun,
         route=settings.default_route,
+        processing=_processing(config, daemon),
+        push_to_talk=config.audio.push_to_talk,
     )
     outbox = Outbox(store, signalling, journal)
     outside = Outside(
@@ -208,6 +216,18 @@ def _pcms(config: Config) -> AudioPcms:
     return AudioPcms(
         {Route.SPEAKER: audio.speaker_pcm, Route.HANDSET: audio.handset_pcm or audio.speaker_pcm},
         {Route.SPEAKER: audio.microphone_pcm, Route.HANDSET: audio.handset_microphone_pcm or audio.microphone_pcm},
+    )
+
+
+def _processing(config: Config, daemon: Daemon) -> VoiceProcessing | None:
+    audio = config.audio
+    if audio.processing == "none":
+        return None
+    return VoiceProcessing(
+        Switches(audio.processing, audio.echo, audio.noise, audio.gain, audio.highpass, audio.chirp),
+        load_livekit if audio.processing == "livekit" else None,
+        on_failed=daemon.canceller_failed,
+        on_half_duplex=daemon.half_duplex_changed,
     )
 
 
@@ -267,6 +287,7 @@ async def _announce(daemon: Daemon) -> None:
     except TimeoutError:
         pass
     daemon.parts.supervisor.ready()
+    daemon.parts.engine.prepare()
     daemon.refresh()
 
 

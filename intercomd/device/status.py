@@ -10,8 +10,12 @@ from intercomd.core.protocol import Metrics, encode
 from intercomd.core.snapshot import Role
 from intercomd.core.station import Shown, Station
 from intercomd.errors import ErrorKind
+from intercomd.media.canceller import VoiceStatus
+from intercomd.media.pcm import PERIOD_FRAMES, RATE_HZ
 from intercomd.ports import Levels, LinkStatus
 from intercomd.texts import both
+
+_NO_PROCESSING = VoiceStatus()
 
 
 def text_key(station: Station, phase: Shown) -> str:
@@ -36,6 +40,7 @@ def status(
     store_failing: bool,
     buttons: frozenset[str],
     card_reason: str = "",
+    voice: VoiceStatus = _NO_PROCESSING,
 ) -> dict[str, Any]:
     """A JSON-like dict. `first_voice_t_ns` is CLOCK_MONOTONIC, as the times of edges are."""
     call = station.call
@@ -74,7 +79,7 @@ def status(
                 "prompts": station.volumes.prompts,
             },
             "xruns": levels.xruns,
-            "processing": [],
+            **_processing(voice),
         },
         "panel": {
             "leds": {line: lit for line, lit in pins.items() if line not in buttons},
@@ -87,6 +92,16 @@ def status(
         "process": dict(process),
         "name": name,
         "version": __version__,
+    }
+
+
+def _processing(voice: VoiceStatus) -> dict[str, Any]:
+    return {
+        "processing": list(voice.parts),
+        "erle_db": None if voice.erle_db is None else round(voice.erle_db, 1),
+        "echo_delay_ms": None if voice.echo_delay_ms is None else round(voice.echo_delay_ms, 1),
+        "half_duplex": voice.half_duplex,
+        "processing_cpu": round(voice.period_cpu_s * RATE_HZ / PERIOD_FRAMES, 4),
     }
 
 

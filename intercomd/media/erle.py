@@ -10,8 +10,8 @@ from typing import Final
 
 FAR_DBFS: Final = -45.0
 """The reference, when the far end speaks."""
-TAIL_PERIODS: Final = 20
-"""How long a room rings on."""
+_DECAY_DB: Final = 0.9
+"""Per period: a stairwell with a reverberation time of 0.67 s."""
 _ABOVE_NOISE_DB: Final = 10.0
 _DOUBLE_TALK_DB: Final = 9.0
 """More than the echo is expected to be: speech crests differ by some 6 dB from the mean."""
@@ -39,32 +39,36 @@ class EchoMeter:
     """For the capture thread; `erle_db` may be read by any."""
 
     def __init__(self) -> None:
+        self.erle_db: float | None = None
+        """None until a second of echo was heard."""
         self.clear()
 
     def clear(self) -> None:
         """Another route: its echo and its noise are others."""
-        self.erle_db: float | None = None
-        """None until a second of echo was heard."""
         self.coupling_db = 0.0
         """From reference to microphone. 0 dB at first: nobody breaks in by mistake."""
         self._known = False
         self._floor_dbfs = -50.0
+        self._near_gain_db = 0.0
+        self.renew()
+
+    def renew(self) -> None:
+        """Another call: the canceller must prove itself again, the room is the same."""
+        self.erle_db = None
         self._far_dbfs = _SILENT_DBFS
-        self._tail = 0
         self._captured = self._sent = 0.0
         self._before = 0.0
         self._periods = 0
-        self._near_gain_db = 0.0
 
     def see(self, reference_dbfs: float, captured_dbfs: float, sent_dbfs: float, *, audible: bool) -> Talk:
         """Levels of one period; `audible`: an echo was found by the delay tracker."""
         self._follow(reference_dbfs, captured_dbfs)
-        far = self._tail > 0
+        far = self._far_dbfs > FAR_DBFS
         heard = captured_dbfs > self._floor_dbfs + _ABOVE_NOISE_DB
         if far and heard and audible:
             self._learn(captured_dbfs - self._far_dbfs)
         expected_dbfs = self._far_dbfs + self.coupling_db
-        near = heard and (not far or captured_dbfs > expected_dbfs + _DOUBLE_TALK_DB)
+        near = heard and captured_dbfs > expected_dbfs + _DOUBLE_TALK_DB
         metered = far and heard and audible and self._known and not near
         if metered:
             self._count(sent_dbfs)
@@ -76,12 +80,7 @@ class EchoMeter:
     def _follow(self, reference_dbfs: float, captured_dbfs: float) -> None:
         self._floor_dbfs = min(captured_dbfs, self._floor_dbfs + _FLOOR_RISE_DB)
         self._floor_dbfs = max(self._floor_dbfs, -75.0)
-        if reference_dbfs > FAR_DBFS:
-            self._tail = TAIL_PERIODS
-        else:
-            self._tail = max(0, self._tail - 1)
-        # A room decays by 60 dB within its reverberation time: 0.3 s are 2 dB a period.
-        self._far_dbfs = max(reference_dbfs, self._far_dbfs - 2.0)
+        self._far_dbfs = max(reference_dbfs, self._far_dbfs - _DECAY_DB)
 
     def _learn(self, ratio_db: float) -> None:
         """A running median: double talk, less than half of the time, does not move it far."""

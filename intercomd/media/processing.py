@@ -29,8 +29,15 @@ POOR_DB: Final = 12.0
 GOOD_DB: Final = 20.0
 POOR_PERIODS: Final = 300
 """Of metered echo: a canceller that just converges is not poor."""
-_REACH_FRAMES: Final = RATE_HZ * 150 // 1000
-"""Beyond this the reading is moved nearer to the echo."""
+PROVEN_DB: Final = 25.0
+_PROVING_PERIODS: Final = 300
+"""Of far-end speech at the beginning of each call: so long a canceller may take to be proven, and half duplex stands in
+for it."""
+_LISTENING_PERIODS: Final = 120
+"""After so many without an echo there is none to wait for."""
+_REACH_FRAMES: Final = RATE_HZ * 300 // 1000
+"""AEC3 finds an echo that is as late, and is better off when nobody moves its reference (a second of echo each time).
+Beyond, the reading is moved nearer."""
 _AHEAD_FRAMES: Final = RATE_HZ * 30 // 1000
 """How far the reference stays ahead of its echo after that."""
 _LOAD_LIMIT_S: Final = 2.0
@@ -76,9 +83,10 @@ class VoiceProcessing:
         self._behind_frames: dict[str, int] = {}
         self._playout_pcm = self._way = ""
         self._levels: deque[float] = deque(maxlen=RATE_HZ // PERIOD_FRAMES)
-        self._poor_periods = 0
+        self._poor_periods = self._proving = 0
         self._poor = False
         self._told_half_duplex = False
+        self._told_delay = -1
         self._period_s = 0.0
 
     # ------------------------------------------------------------------------------------------------- any thread
@@ -129,6 +137,11 @@ class VoiceProcessing:
             return True
         return self._switches.echo and (self._canceller is None or self._poor)
 
+    @property
+    def _gated(self) -> bool:
+        """Half duplex, or its stand-in while the canceller still learns the room: no state that is worth a lamp."""
+        return self.half_duplex or (self._switches.echo and self._proving > 0)
+
     def close(self) -> None:
         """Idempotent; the audio threads have ended."""
         self._closed = True
@@ -157,9 +170,11 @@ class VoiceProcessing:
         if way != self._way:
             self._meter.clear()
             self._way = way
+        self._meter.renew()
         self._tracker.clear()
         self._highpass.clear()
         self._levels.clear()
+        self._proving = _PROVING_PERIODS
         known = self._behind_frames.get(way)
         self.reference.begin(MARGIN_FRAMES if known is None else known)
         if known is None and self._switches.chirp and self._switches.echo:
@@ -197,11 +212,19 @@ class VoiceProcessing:
         )
         if talk.metered:
             self._judge()
-        active = self.half_duplex
-        if active != self._told_half_duplex:
-            self._told_half_duplex = active
-            self._on_half_duplex(active)
-        return self._duplex(sent, talk, active=active)
+        if talk.far and self._proving:
+            self._prove()
+        if self.half_duplex != self._told_half_duplex:
+            self._told_half_duplex = not self._told_half_duplex
+            self._on_half_duplex(self._told_half_duplex)
+        return self._duplex(sent, talk, active=self._gated)
+
+    def _prove(self) -> None:
+        self._proving -= 1
+        listened = _PROVING_PERIODS - self._proving
+        proven = self._meter.erle_db is not None and self._meter.erle_db > PROVEN_DB
+        if proven or (listened > _LISTENING_PERIODS and self._tracker.delay_frames is None):
+            self._proving = 0
 
     def _judge(self) -> None:
         """A canceller that leaves an echo for long is helped by half duplex until it does better."""
@@ -216,10 +239,13 @@ class VoiceProcessing:
             self._poor = self._poor_periods == POOR_PERIODS
 
     def _found(self) -> None:
-        """An echo beyond the canceller's reach is brought nearer, once: moving the reference costs it a second."""
+        """The canceller hears of the delay. An echo beyond its reach is brought nearer, once."""
         delay = self._tracker.delay_frames
         assert delay is not None
         behind = self.reference.behind_frames
+        if self._canceller is not None and delay != self._told_delay:
+            self._told_delay = delay
+            self._canceller.expect_delay(delay * 1000 // RATE_HZ)
         if delay > _REACH_FRAMES:
             behind += delay - _AHEAD_FRAMES
             self.reference.begin(behind)

@@ -122,6 +122,11 @@ TEXTS: Mapping[str, str] = {
     "code.CARD_READY": "声卡已打开。",
     "code.XRUN": "声卡缓冲区断流或溢出。",
     "advice.XRUN": "如频繁出现，请查找占用处理器的程序。",
+    "code.NO_CANCELLER": "回声消除不可用：通话为半双工。",
+    "advice.NO_CANCELLER": "REASON 给出原因。请安装（pip install 'intercomd[voice]'），"
+    "或将 [audio] processing 设为 half-duplex。",
+    "code.ECHO_LEFT": "回声消除后残留回声过大：本次通话改为半双工。",
+    "advice.ECHO_LEFT": '请调低扬声器音量，或让麦克风远离扬声器。[audio] processing = "half-duplex" 可一直使用半双工。',
     "code.GPIO_MISSING": "找不到 GPIO 芯片或引脚库：按键和指示灯不可用。",
     "advice.GPIO_MISSING": "请检查 [panel] pin_factory，并确认服务用户属于 `gpio` 组。",
     "code.GPIO_BUSY": "某个 GPIO 引脚被其他程序占用：对应的按键或指示灯不可用。",
