@@ -104,7 +104,7 @@ async def planted(mistake: str, seed: int) -> Tally:
     """The same play with a mistake planted: if it is not found, zeros mean nothing."""
     aim, _ = CONTROLS[mistake]
     tally = Tally()
-    scenes = islice((one for one in _unmeddled(seed) if one.aim is aim), CONTROL_SCENES)
+    scenes = islice((one for one in _telling(seed) if one.aim is aim), CONTROL_SCENES)
     await _life(KillHouse(mistake), scenes, tally, CONTROL_SCENES, CONTROL_SETTLE_S)
     return tally
 
@@ -115,11 +115,13 @@ def is_caught(mistake: str, tally: Tally) -> bool:
     return any(finding.kind == kind for _, finding in tally.findings)
 
 
-def _unmeddled(seed: int) -> Iterator[Scene]:
-    """Scenes in which the caller hangs up at the end and nobody before."""
+def _telling(seed: int) -> Iterator[Scene]:
+    """Scenes in which the caller hangs up at the end and nobody before; where it rings, it rings on: a callee that is
+    killed would forget the mistake with everything else."""
     for number in count():
         one = scene(seed, 99, number)
-        if not one.pressed and one.ends == one.caller:
+        is_spared = one.aim is not Aim.RINGING or not any(one.callee in kill.victims for kill in one.kills)
+        if not one.pressed and one.ends == one.caller and is_spared:
             yield one
 
 

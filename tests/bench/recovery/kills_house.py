@@ -27,7 +27,8 @@ from intercomd.demo.supervisor import Program
 from tests.bench.recovery.kills_agreement import Seen
 from tests.bench.recovery.kills_audit import Books, Record
 
-RING_S = 5.0
+RING_S = 8.0
+"""Long enough for a station to come back and ring again."""
 GRACE_S = 20.0
 SETTINGS: Tables = {
     "hub": {"grace_s": GRACE_S},

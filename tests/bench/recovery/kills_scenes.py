@@ -77,6 +77,10 @@ class Scene:
         return next(name for name in STATIONS if name not in (self.caller, self.callee))
 
     @property
+    def kills(self) -> tuple[Kill, ...]:
+        return tuple(deed for deed in self.deeds if isinstance(deed, Kill))
+
+    @property
     def pressed(self) -> bool:
         """People meddle while things break."""
         return any(isinstance(deed, Press) for deed in self.deeds)

@@ -309,7 +309,7 @@ class Stage:
             await self._found(finding)
 
     async def _uploaded(self) -> None:
-        deadline_s = time.monotonic() + UPLOAD_LIMIT_S
+        deadline_s = time.monotonic() + min(UPLOAD_LIMIT_S, self._settle_limit_s)
         while any(map(waiting_records, self._house.stations)) and time.monotonic() < deadline_s:
             await asyncio.sleep(LOOK_S)
 
