@@ -155,6 +155,17 @@ class ErrorCode(Enum):
     CLIENT_REFUSED = Condition(
         _W, Remedy.RETRY, "The hub refused a client.",
         "REASON says why. A wrong token: `intercomd hub add-station NAME` or `invite NAME` prints a new one.")
+    ICE_SERVER_UNREACHABLE = Condition(
+        _W, Remedy.DEGRADE, "A STUN or TURN server cannot be used; calls do without it.",
+        "REASON names it and says why. Check that it runs, and that its ports pass the firewall; it is tried again.")
+    ICE_CREDENTIALS_REFUSED = Condition(
+        _W, Remedy.DEGRADE, "A TURN server refuses the credentials; calls do without it.",
+        "REASON names it. From [ice]: renew username and credential_file. Issued by the hub: its turn_secret_file must "
+        "hold the server's static-auth-secret, and both clocks must be right.")
+    ICE_SERVER_UNSUPPORTED = Condition(
+        _W, Remedy.DEGRADE, "A STUN or TURN server has a URL that this station cannot use.",
+        "Use stun:, turn: (UDP or TCP) or turns: (TLS) with a name or an IPv4 address.")
+    ICE_SERVER_BACK = Condition(_N, Remedy.NONE, "A STUN or TURN server that could not be used works again.")
     BAD_MESSAGE = Condition(
         _W, Remedy.DEGRADE, "A message of the wrong shape was dropped.",
         "Both ends must run versions that speak the same protocol; REASON says what was wrong.")

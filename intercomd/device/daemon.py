@@ -42,6 +42,7 @@ from intercomd.device.memory import Tidying
 from intercomd.device.network import change_words, followed, link_rerouted, path_doubt
 from intercomd.device.panel import Panel
 from intercomd.device.push_to_talk import PushToTalk
+from intercomd.device.servers import IceServers
 from intercomd.device.status import status, text_key
 from intercomd.errors import ErrorCode
 from intercomd.ids import IdentityId, fresh_call_id
@@ -68,6 +69,7 @@ class Parts:
     signalling: Signalling
     journal: Journal
     supervisor: Supervisor
+    ice: IceServers
 
 
 def _hub_code(link: LinkStatus) -> ErrorCode | None:
@@ -225,6 +227,7 @@ class Daemon:
         self.post(MediaSilent(epoch))
 
     def media_lost(self, epoch: int, reason: str) -> None:
+        self.parts.ice.look_again()  # perhaps it was its relay
         self.post(MediaLost(epoch, reason))
 
     # -------------------------------------------------------------------------------------------------------- the link
@@ -245,6 +248,7 @@ class Daemon:
             return
         parts = self.parts
         parts.journal.report(ErrorCode.NETWORK_CHANGED, reason=change_words(before, paths))
+        parts.ice.look_again()
         parts.signalling.kick(rerouted=link_rerouted(before, paths, is_up=parts.signalling.status.state == "up"))
         doubt = path_doubt(before, paths, parts.media.local_address)
         if doubt is not None:
@@ -326,6 +330,7 @@ class Daemon:
             process=process_figures(),
             store_failing=parts.interpreter.store_failing,
             buttons=self._buttons,
+            ice=parts.ice.status(),
             card_reason=self._card_reason,
         )
 

@@ -35,7 +35,7 @@ from intercomd.core.effects import (
     StopMedia,
 )  # fmt: skip
 from intercomd.core.events import Event, Replied, TimerFired, Unanswered
-from intercomd.core.protocol import CallMetrics, IceServer, Metrics, Request
+from intercomd.core.protocol import CallMetrics, IceServer, Metrics, Reply, Request
 from intercomd.core.snapshot import Route, Volumes
 from intercomd.core.station import Station, shown
 from intercomd.errors import ErrorCode
@@ -64,6 +64,13 @@ class Sound(Protocol):
     def play(self, jingle: Jingle) -> None: ...
 
 
+class IceServers(Protocol):
+    """Which STUN and TURN servers there are."""
+
+    def heard(self, reply: Reply) -> None: ...
+    def chosen(self) -> Sequence[IceServer]: ...
+
+
 @dataclass(slots=True)
 class Outside:
     """Everything that effects are carried out on."""
@@ -78,8 +85,8 @@ class Outside:
     network: Callable[[], str]
     """The path to the hub for the journal's NETWORK field."""
     flush_outbox: Callable[[], None]
-    ice_servers: Sequence[IceServer] = ()
-    """From the configuration; the hub's come with each resync and are added."""
+    ice: IceServers
+    """Hears of the hub's servers with each resync; chooses those that the next connection gets."""
 
 
 @dataclass(slots=True)
@@ -94,7 +101,6 @@ class Interpreter:
     _events: asyncio.Queue[Event] = field(default_factory=asyncio.Queue)
     _timers: dict[str, asyncio.TimerHandle] = field(default_factory=dict)
     _requests: set[asyncio.Task[None]] = field(default_factory=set)
-    _hub_ice_servers: Sequence[IceServer] = ()
     _last_metrics: Metrics | None = None
     _trace: Callable[[Event, tuple[Effect, ...], float], None] | None = None
 
@@ -121,8 +127,8 @@ class Interpreter:
     async def handle(self, event: Event) -> None:
         """One event and its effects."""
         now_s = self.outside.clock()
-        if isinstance(event, Replied) and isinstance(event.reply.ice_servers, list):
-            self._hub_ice_servers = event.reply.ice_servers
+        if isinstance(event, Replied):
+            self.outside.ice.heard(event.reply)
         self.station, effects = core.handle(self.station, event, now_s)
         if self._trace is not None:
             self._trace(event, effects, now_s)
@@ -138,9 +144,9 @@ class Interpreter:
             case Send(request):
                 self._send(request)
             case PrepareMedia():
-                outside.media.prepare(self._ice_servers())
+                outside.media.prepare(outside.ice.chosen())
             case StartMedia(_, epoch, offerer):
-                outside.media.start(epoch, offerer, self._ice_servers())
+                outside.media.start(epoch, offerer, outside.ice.chosen())
             case StopMedia():
                 outside.media.stop()
             case ApplyRemote(epoch, sdp):
@@ -167,9 +173,6 @@ class Interpreter:
                 self._report(effect)
             case FlushOutbox():
                 outside.flush_outbox()
-
-    def _ice_servers(self) -> Sequence[IceServer]:
-        return [*self.outside.ice_servers, *self._hub_ice_servers]
 
     def _cancel_timer(self, kind: str) -> None:
         handle = self._timers.pop(kind, None)

@@ -22,10 +22,11 @@ from intercomd.adapters.netlink import NetlinkNetwork
 from intercomd.adapters.signalling import SocketIoSignalling
 from intercomd.adapters.sqlite import SqliteStore
 from intercomd.adapters.systemd import SystemdSupervisor
-from intercomd.adapters.webrtc import WebRtcMedia
+from intercomd.adapters.webrtc import WebRtcMedia, probe
 from intercomd.boards.board import Board, panel_board
 from intercomd.config import Config, hub_token, ice_servers
 from intercomd.core.events import Booted
+from intercomd.core.protocol import Resync
 from intercomd.core.snapshot import Route, Snapshot
 from intercomd.core.station import Settings, Station
 from intercomd.device.control import Control
@@ -35,6 +36,7 @@ from intercomd.device.interpreter import Interpreter, Outside
 from intercomd.device.network import hub_host, network_path
 from intercomd.device.outbox import Outbox
 from intercomd.device.panel import Panel
+from intercomd.device.servers import IceServers
 from intercomd.device.trace import Trace
 from intercomd.errors import ErrorCode
 from intercomd.ids import IdentityId, fresh_instance_id
@@ -115,6 +117,7 @@ async def _run(config: Config, journal: Journal) -> None:
             group.create_task(parts.interpreter.run(), name="interpreter")
             group.create_task(parts.signalling.run(daemon.link_changed, daemon.noticed), name="signalling")
             group.create_task(outbox.run(), name="outbox")
+            group.create_task(parts.ice.run(), name="ICE servers")
             group.create_task(_follow_network(config, daemon), name="network")
             group.create_task(
                 watch(parts.engine.levels, lambda: parts.engine.failed, parts.supervisor, daemon.tick), name="health"
@@ -172,6 +175,15 @@ def _assemble(
         push_to_talk=config.audio.push_to_talk,
     )
     outbox = Outbox(store, signalling, journal)
+    ice = IceServers(
+        ice_servers(config.ice, os.environ),
+        probe,
+        lambda: signalling.request(Resync()),
+        lambda: signalling.status.state == "up",
+        journal,
+        probe_s=config.ice.probe_s,
+        relay_only=config.ice.transport_policy == "relay",
+    )
     outside = Outside(
         media=media,
         sound=engine,
@@ -181,7 +193,7 @@ def _assemble(
         clock=time.time,
         network=lambda: network_path(config.station.hub_url),
         flush_outbox=outbox.flush,
-        ice_servers=ice_servers(config.ice, os.environ),
+        ice=ice,
     )
     station = Station(settings, route=settings.default_route)
     parts = Parts(
@@ -193,6 +205,7 @@ def _assemble(
         signalling=signalling,
         journal=journal,
         supervisor=SystemdSupervisor(),
+        ice=ice,
     )
     daemon.assemble(parts)
     return parts, outbox

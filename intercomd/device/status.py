@@ -39,6 +39,7 @@ def status(
     process: Mapping[str, int],
     store_failing: bool,
     buttons: frozenset[str],
+    ice: Mapping[str, Any],
     card_reason: str = "",
     voice: VoiceStatus = _NO_PROCESSING,
 ) -> dict[str, Any]:
@@ -86,6 +87,7 @@ def status(
             "buttons": {line: pressed for line, pressed in pins.items() if line in buttons},
             "patterns": {line: light.value for line, light in patterns.items()},
         },
+        "ice": dict(ice),
         "error": _error(view),
         "quality": None if quality is None else encode(quality),
         "store": {"state": "failing" if store_failing else "ok"},

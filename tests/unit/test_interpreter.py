@@ -9,8 +9,10 @@ from intercomd.core.events import CallPressed, Card, CardChanged, LinkUp, Receiv
 from intercomd.core.protocol import CallAccepted, CallMetrics, IceServer, InitiateCall, Metrics, Reply, Resync
 from intercomd.core.station import Phase, Settings, Station
 from intercomd.device.interpreter import Interpreter, Outside
+from intercomd.device.servers import IceServers
 from intercomd.errors import ErrorCode
 from intercomd.fakes.journal import FakeJournal
+from intercomd.fakes.probe import FakeProbe
 from intercomd.ids import CallId, IdentityId
 from intercomd.ports import StoreError, Unreachable
 
@@ -81,7 +83,8 @@ def journal() -> FakeJournal:
 @pytest.fixture
 def interpreter(diary: Diary, journal: FakeJournal) -> Interpreter:
     station = Station(Settings(peer_id=IdentityId("flat")), card=Card.READY)
-    outside = Outside(diary, diary, diary, diary, journal, lambda: 1000.0, lambda: "lo ipv4", lambda: None)  # type: ignore[arg-type]
+    ice = IceServers((), FakeProbe(), lambda: diary.request(Resync(), 5.0), lambda: True, journal)
+    outside = Outside(diary, diary, diary, diary, journal, lambda: 1000.0, lambda: "lo ipv4", lambda: None, ice)  # type: ignore[arg-type]
     return Interpreter(station, outside, lambda _: None)
 
 

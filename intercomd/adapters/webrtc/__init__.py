@@ -7,6 +7,7 @@ Every other reach into private parts is guarded: where it fails, the call works,
 """
 
 from intercomd.adapters.webrtc.media import WebRtcMedia
+from intercomd.adapters.webrtc.probe import probe
 from intercomd.adapters.webrtc.sound import seam_intact
 
-__all__ = ("WebRtcMedia", "seam_intact")
+__all__ = ("WebRtcMedia", "probe", "seam_intact")
