@@ -166,8 +166,14 @@ class Unreachable(Exception):
 class Signalling(Protocol):
     """The link to the hub with its own supervisor. All callbacks and methods on the event loop."""
 
-    async def run(self, on_link: Callable[[bool], None], on_notice: Callable[[Notice], None]) -> None:
-        """Connect and stay connected until cancelled. `on_link(True)` when a connection stands (not yet resynced)."""
+    async def run(
+        self,
+        on_link: Callable[[bool], None],
+        on_notice: Callable[[Notice], None],
+        on_hub_time: Callable[[float], None] = ...,
+    ) -> None:
+        """Connect and stay connected until cancelled. `on_link(True)` when a connection stands (not yet resynced).
+        `on_hub_time` hears the hub's time of that moment, with each of its heartbeats and each resync."""
         ...
 
     async def request(self, request: Request, deadline_s: float = 5.0) -> Reply:
@@ -192,6 +198,8 @@ class LinkStatus:
     age_s: float | None
     failed_attempts: int = 0
     reason: str = ""
+    cause: ErrorCode | None = None
+    """Of the last failure, where it has a name of its own."""
 
 
 # --------------------------------------------------------------------------------------------------- network

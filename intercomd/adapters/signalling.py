@@ -10,6 +10,7 @@ import contextlib
 import logging
 import os
 import ssl
+import time
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,9 +24,11 @@ from socketio import packet
 from intercomd.config.mistakes import ConfigError
 from intercomd.core.link import Limits
 from intercomd.core.protocol import MAX_MESSAGE_BYTES, PROTOCOL_VERSION, ConnectAuth, encode
+from intercomd.errors import ErrorCode
 from intercomd.ids import InstanceId
 from intercomd.link.hub_url import check_hub_url
 from intercomd.link.supervised import Json, Line, SupervisedSignalling
+from intercomd.link.trust import Trust, is_about_time, time_words, trust
 from intercomd.ports import Journal, Unreachable
 
 CLOSE_S = 1.0
@@ -94,13 +97,17 @@ class _Connector(aiohttp.TCPConnector):
     """Remembers what it has given away: where a WebSocket breaks, or never came to be one, nobody else lets go of it,
     and aiohttp complains of an unclosed connection."""
 
-    def __init__(self, tls: ssl.SSLContext | bool) -> None:
-        super().__init__(ssl=tls)
+    def __init__(self, trust: Trust | None) -> None:
+        super().__init__(ssl=trust.tls if trust is not None else False)
+        self._trust = trust
         self._given: list[aiohttp.connector.Connection] = []
 
     async def connect(self, *arguments: Any, **named: Any) -> aiohttp.connector.Connection:
         connection = await super().connect(*arguments, **named)
         self._given.append(connection)
+        tls = connection.transport.get_extra_info("ssl_object") if connection.transport is not None else None
+        if tls is not None and self._trust is not None:
+            self._trust.check(tls.getpeercert())
         return connection
 
     def let_go(self) -> None:
@@ -171,19 +178,19 @@ class _Connection:
 
     async def _live(self) -> None:
         try:
-            auth, tls = self._hub.auth(), self._hub.tls()
+            auth, trusted = self._hub.auth(), self._hub.trust()
         except (OSError, ValueError, ConfigError) as error:
             self._line.ended(_why(error))
             return
         try:
-            self._connector = _Connector(tls)
+            self._connector = _Connector(trusted)
             self._session = aiohttp.ClientSession(connector=self._connector)
             self._client = self._new_client(self._session)
             # wait=False: the library would wait for the hub's acceptance by a limit of its own (1 s by default);
             # here the handlers below hear it, and the supervisor's deadline counts for all of the attempt.
             await self._client.connect(self._hub.url, auth=auth, transports=["websocket"], namespaces=["/"], wait=False)
         except _HANDSHAKE_ERRORS as error:
-            self._line.ended(_why(error))
+            self._line.ended(_why(error), _cause(error))
             return
         await asyncio.wait([self._client.eio.read_loop_task])
         self._ended("the connection broke")
@@ -250,24 +257,23 @@ class _Hub:
     token: Callable[[], str]
     instance: InstanceId
     capabilities: tuple[str, ...]
+    floor: Callable[[], float]
 
     def auth(self) -> Json:
         return encode(ConnectAuth(self.token(), self.instance, PROTOCOL_VERSION, list(self.capabilities)))
 
-    def tls(self) -> ssl.SSLContext | bool:
-        """With a file, its authority and no other; without, the system's."""
-        if self.ca_file is None:
-            return True
-        try:
-            return ssl.create_default_context(cafile=self.ca_file)
-        except OSError as error:
-            raise OSError(error.errno, error.strerror, str(self.ca_file)) from error
+    def trust(self) -> Trust | None:
+        """None without TLS: the system's list of authorities takes 60 ms to read."""
+        if self.url.startswith("http:"):
+            return None
+        return trust(self.ca_file, self.floor(), time.time())
 
 
 class SocketIoSignalling(SupervisedSignalling):
     """`ports.Signalling`. `token` and `ca_file` are read at every attempt, so that new ones are used without a
     restart; what is raised there (OSError, ValueError, ConfigError) is a failed attempt. With a `ca_file`, its
-    authority is trusted and no other."""
+    authority is trusted and no other. `clock_floor` is a time that has been for certain: a wall clock before it is
+    wrong (`link/trust.py`)."""
 
     def __init__(
         self,
@@ -280,10 +286,11 @@ class SocketIoSignalling(SupervisedSignalling):
         ca_file: Path | None = None,
         allow_insecure: bool = False,
         limits: Limits | None = None,
+        clock_floor: Callable[[], float] = lambda: 0.0,
     ) -> None:
         """Raises ValueError for a URL that a station must not use."""
         check_hub_url(url, allow_insecure=allow_insecure)
-        hub = _Hub(url, ca_file, token, instance, tuple(capabilities))
+        hub = _Hub(url, ca_file, token, instance, tuple(capabilities), clock_floor)
         super().__init__(lambda line: _Connection(line, hub), journal, limits)
 
 
@@ -296,6 +303,22 @@ def _refusal_code(arguments: tuple[Json, ...]) -> str:
     return ""
 
 
+def _certificate_error(error: BaseException) -> ssl.SSLCertVerificationError | None:
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, aiohttp.ClientConnectorCertificateError):
+            found = cause.certificate_error
+            return found if isinstance(found, ssl.SSLCertVerificationError) else None
+        cause = cause.__cause__ or cause.__context__
+    return None
+
+
+def _cause(error: BaseException) -> ErrorCode | None:
+    """The failure's name, where it has one of its own."""
+    refused = _certificate_error(error)
+    return ErrorCode.CLOCK_WRONG if refused is not None and is_about_time(refused) else None
+
+
 def _why(error: BaseException) -> str:
     """An attempt's failure in words: the library hides the cause in the exception's context."""
     cause: BaseException | None = error
@@ -303,6 +326,10 @@ def _why(error: BaseException) -> str:
         match cause:
             case aiohttp.ClientConnectorDNSError():
                 return f"the name {cause.host} cannot be resolved"
+            case aiohttp.ClientConnectorCertificateError(
+                certificate_error=ssl.SSLCertVerificationError() as refused
+            ) if is_about_time(refused):
+                return time_words(refused, time.time())
             case aiohttp.ClientConnectorCertificateError():
                 return f"the hub's certificate is not trusted: {cause.certificate_error}"
             case aiohttp.ClientConnectorError():

@@ -63,6 +63,8 @@ class Link:
     """A kick wants to know: one miss is enough."""
     refused: bool = False
     reason: str = ""
+    cause: ErrorCode | None = None
+    """What is wrong, where the last failure had a name of its own."""
     reported: frozenset[ErrorCode] = frozenset()
 
 
@@ -94,12 +96,13 @@ class Connected:
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """The attempt failed, or its connection broke, or the hub closed it."""
+    """The attempt failed, or its connection broke, or the hub closed it. `cause`: a failure that has a name."""
 
     attempt: int
     at_s: float
     chance: float
     reason: str
+    cause: ErrorCode | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,7 +222,7 @@ def handle(link: Link, event: Event) -> Step:
         case Connected():
             return _connected(link, event.at_s) if link.phase is Phase.CONNECTING else (link, ())
         case Ended():
-            return _ended(link, event.chance, event.reason)
+            return _ended(link, event)
         case Refused():
             return _refused(link, event) if link.phase is Phase.CONNECTING else (link, ())
         case Heard():
@@ -259,6 +262,7 @@ def _connected(link: Link, at_s: float) -> Step:
         checking=False,
         refused=False,
         reason="",
+        cause=None,
     )
     return state, (
         StopTimer(Timer.DEADLINE),
@@ -268,22 +272,26 @@ def _connected(link: Link, at_s: float) -> Step:
     )
 
 
-def _ended(link: Link, chance: float, reason: str) -> Step:
+def _ended(link: Link, event: Ended) -> Step:
     match link.phase:
         case Phase.CONNECTING:
-            return _failed(link, chance, reason)
+            return _failed(link, event.chance, event.reason, event.cause)
         case Phase.UP:
-            return _lost(link, chance, reason)
+            return _lost(link, event.chance, event.reason)
         case Phase.DOWN | Phase.REFUSED:
             return link, ()
         case _:
             assert_never(link.phase)
 
 
-def _failed(link: Link, chance: float, reason: str) -> Step:
+def _failed(link: Link, chance: float, reason: str, cause: ErrorCode | None = None) -> Step:
     failed_attempts = link.failed_attempts + 1
-    link = replace(link, phase=Phase.DOWN, failed_attempts=failed_attempts, refused=False, reason=reason)
+    link = replace(link, phase=Phase.DOWN, failed_attempts=failed_attempts, refused=False, reason=reason, cause=cause)
+    named: Sequence[Report] = ()
+    if cause is not None:
+        link, named = _report_once(link, cause)
     state, reports = _report_failure(link, ErrorCode.HUB_UNREACHABLE)
+    reports = (*named, *reports)
     stop = (StopTimer(Timer.DEADLINE), Disconnect(link.attempt))
     return state, (*stop, *reports, _retry(state, chance))
 

@@ -16,22 +16,26 @@ DRIFT_S = 2.0
 
 
 class StationClock:
-    """Unix seconds that only `follow` moves. `kept_at_s` is the newest time that was ever written down here."""
+    """Unix seconds that only its methods move."""
 
     def __init__(
         self,
-        kept_at_s: float | None = None,
         wall: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._wall = wall
         self._monotonic = monotonic
-        self._floor_s = max(THIS_VERSION_S, kept_at_s or 0.0)
+        self._floor_s = THIS_VERSION_S
         self._offset_s = max(wall(), self._floor_s) - monotonic()
         self._by_hub = False
 
     def now_s(self) -> float:
         return self._monotonic() + self._offset_s
+
+    def not_before(self, kept_at_s: float) -> None:
+        """At the start: what the last process wrote down has been."""
+        self._floor_s = max(self._floor_s, kept_at_s)
+        self.rest()
 
     def heard(self, hub_s: float) -> float:
         """The hub's time of this moment, in a form that may be used later: by how much it is before the monotonic

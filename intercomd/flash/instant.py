@@ -2,6 +2,7 @@
 
 import functools
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,8 +16,8 @@ class Instant:
     since_boot_s: float
 
     @classmethod
-    def now(cls) -> "Instant":
-        return cls(time.time(), _boot_id(), time.clock_gettime(time.CLOCK_BOOTTIME))
+    def now(cls, wall: Callable[[], float] = time.time) -> "Instant":
+        return cls(wall(), _boot_id(), time.clock_gettime(time.CLOCK_BOOTTIME))
 
     def since(self, then: "Instant") -> float | None:
         """Seconds from `then` to this within a boot; None over a reboot, which no clock of the station's survives: the

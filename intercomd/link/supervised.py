@@ -30,6 +30,9 @@ from intercomd.ports import Journal, LinkStatus, Unreachable
 MAX_COMPLAINTS = 16
 """Lines about messages of the wrong shape, per connection: one for each event and kind of mistake."""
 
+MAX_TIME_S = 10_000_000_000.0
+"""The year 2286: what is later is no time."""
+
 Json = Any
 
 
@@ -77,9 +80,9 @@ class Line:
         """The hub has answered with a connect error of this code."""
         self._hear(link.Refused(self.attempt, time.monotonic(), _chance(), code))
 
-    def ended(self, reason: str) -> None:
-        """The attempt failed or the connection broke; `reason` is in words of ours."""
-        self._hear(link.Ended(self.attempt, time.monotonic(), _chance(), reason))
+    def ended(self, reason: str, cause: ErrorCode | None = None) -> None:
+        """The attempt failed or the connection broke; `reason` is in words of ours, `cause` its name if it has one."""
+        self._hear(link.Ended(self.attempt, time.monotonic(), _chance(), reason, cause))
 
     def heard(self) -> None:
         """The hub has acknowledged something."""
@@ -111,11 +114,16 @@ class SupervisedSignalling:
         self._complaints: set[tuple[str, str]] = set()
         self._crash: asyncio.Future[None] | None = None
 
-    async def run(self, on_link: Callable[[bool], None], on_notice: Callable[[Notice], None]) -> None:
+    async def run(
+        self,
+        on_link: Callable[[bool], None],
+        on_notice: Callable[[Notice], None],
+        on_hub_time: Callable[[float], None] = lambda _: None,
+    ) -> None:
         """Until cancelled. What a callback raises ends it: a station that does not hear would be worse."""
         assert self._crash is None, "the link runs already"
         self._state = link.Link(self._limits)
-        self._on_link, self._on_notice = on_link, on_notice
+        self._on_link, self._on_notice, self._on_hub_time = on_link, on_notice, on_hub_time
         self._crash = crash = asyncio.get_running_loop().create_future()
         try:
             self._hear(link.Started(time.monotonic()))
@@ -129,10 +137,13 @@ class SupervisedSignalling:
         connection = self._connections[self._state.attempt]
         arguments = await connection.ask(request.event, encode(request), deadline_s)
         try:
-            return decode(Reply, _only(arguments))
+            reply = decode(Reply, _only(arguments))
         except BadMessage as error:
             self._complain(request.event, f"acknowledgement: {error}")
             raise Unreachable(f"the hub's acknowledgement of {request.event} was not understood") from None
+        if isinstance(reply.server_time, float):
+            self._on_hub_time(reply.server_time)
+        return reply
 
     def kick(self, *, rerouted: bool = False) -> None:
         self._hear(link.Kicked(time.monotonic(), rerouted))
@@ -141,7 +152,9 @@ class SupervisedSignalling:
     def status(self) -> LinkStatus:
         state = self._state
         failed_attempts = 0 if state.phase is link.Phase.UP else state.failed_attempts
-        return LinkStatus(link.shown(state), link.age_s(state, time.monotonic()), failed_attempts, state.reason)
+        return LinkStatus(
+            link.shown(state), link.age_s(state, time.monotonic()), failed_attempts, state.reason, state.cause
+        )
 
     # ------------------------------------------------------------------------------------------ the supervisor
 
@@ -231,6 +244,8 @@ class SupervisedSignalling:
 
     def _received(self, attempt: int, event: str, arguments: tuple[Json, ...]) -> Json:
         if event == HUB_HEARTBEAT_EVENT:
+            if attempt == self._state.attempt and (hub_s := _time(arguments)) is not None:
+                self._on_hub_time(hub_s)
             return {"ok": True}
         try:
             notice = _notice(event, arguments)
@@ -253,6 +268,15 @@ class SupervisedSignalling:
 
 def _chance() -> float:
     return random.random()  # noqa: S311  (spreads stations in time, keeps no secret)
+
+
+def _time(arguments: tuple[Json, ...]) -> float | None:
+    """The hub's time in its heartbeat. One without is a sign of life all the same."""
+    payload = arguments[0] if arguments else None
+    at_s = payload.get("t") if isinstance(payload, dict) else None
+    if isinstance(at_s, bool) or not isinstance(at_s, int | float):
+        return None
+    return float(at_s) if 0 <= at_s <= MAX_TIME_S else None
 
 
 def _only(arguments: tuple[Json, ...]) -> Json:

@@ -666,7 +666,10 @@ async def test_a_hub_that_stops_reading_holds_up_neither_us_nor_our_end() -> Non
 # ------------------------------------------------------------------------------------------------------ TLS
 
 
-def make_certificate(directory: Path) -> tuple[Path, Path]:
+A_DAY = timedelta(days=1)
+
+
+def make_certificate(directory: Path, begins: timedelta = -A_DAY, ends: timedelta = A_DAY) -> tuple[Path, Path]:
     """A certificate of its own authority for 127.0.0.1, and its key."""
     import ipaddress
 
@@ -683,8 +686,8 @@ def make_certificate(directory: Path) -> tuple[Path, Path]:
         .issuer_name(name)
         .public_key(key.public_key())
         .serial_number(1)
-        .not_valid_before(now - timedelta(days=1))
-        .not_valid_after(now + timedelta(days=1))
+        .not_valid_before(now + begins)
+        .not_valid_after(now + ends)
         .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), False)
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), True)
         .sign(key, hashes.SHA256())
@@ -698,8 +701,10 @@ def make_certificate(directory: Path) -> tuple[Path, Path]:
 
 
 @asynccontextmanager
-async def hub_with_tls(directory: Path) -> AsyncIterator[tuple[LoopbackHub, Path]]:
-    certificate, key = make_certificate(directory)
+async def hub_with_tls(
+    directory: Path, begins: timedelta = -A_DAY, ends: timedelta = A_DAY
+) -> AsyncIterator[tuple[LoopbackHub, Path]]:
+    certificate, key = make_certificate(directory, begins, ends)
     tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     tls.load_cert_chain(certificate, key)
     hub = await LoopbackHub(tls=tls).start()
@@ -709,9 +714,13 @@ async def hub_with_tls(directory: Path) -> AsyncIterator[tuple[LoopbackHub, Path
         await hub.stop()
 
 
-def over_tls(hub: LoopbackHub, ca_file: Path | None) -> SocketIoSignalling:
-    url = f"https://127.0.0.1:{hub.port}"
-    return SocketIoSignalling(url, lambda: "token", InstanceId("i"), (), SilentJournal(), ca_file=ca_file, limits=QUICK)
+def over_tls(hub: LoopbackHub, ca_file: Path | None, floor: timedelta | None = None) -> SocketIoSignalling:
+    """`floor`: how far the machine's clock is behind what is known to have been."""
+    floor_s = time.time() + floor.total_seconds() if floor is not None else 0.0
+    return SocketIoSignalling(
+        f"https://127.0.0.1:{hub.port}", lambda: "token", InstanceId("i"), (), SilentJournal(),
+        ca_file=ca_file, limits=QUICK, clock_floor=lambda: floor_s,
+    )  # fmt: skip
 
 
 async def test_a_pinned_authority_is_trusted(tmp_path: Path) -> None:
@@ -739,3 +748,67 @@ async def test_an_authority_file_that_comes_later_is_used_without_a_restart(tmp_
             assert signalling.status.reason == f"{late}: No such file or directory"
             certificate.rename(late)
             await until(lambda: station.links == [True])
+
+
+async def refused_for(signalling: SocketIoSignalling) -> tuple[str, ErrorCode | None, list[ErrorCode]]:
+    journal = signalling._journal
+    assert isinstance(journal, SilentJournal)
+    async with running(signalling, wait=False):
+        await until(lambda: signalling.status.failed_attempts >= 3)
+        status = signalling.status
+        return status.reason, status.cause, [code for code, _ in journal.lines if code is ErrorCode.CLOCK_WRONG]
+
+
+@pytest.mark.parametrize(
+    ("begins", "ends", "words"),
+    [
+        (A_DAY, 2 * A_DAY, "not valid yet by this station's clock, which says "),
+        (-2 * A_DAY, -A_DAY, "or this station's"),
+    ],
+)
+async def test_a_certificate_of_another_time_names_the_clock_once(
+    tmp_path: Path, begins: timedelta, ends: timedelta, words: str
+) -> None:
+    async with hub_with_tls(tmp_path, begins, ends) as (hub, certificate):
+        reason, cause, told = await refused_for(over_tls(hub, certificate))
+        assert words in reason
+        assert cause is ErrorCode.CLOCK_WRONG
+        assert told == [ErrorCode.CLOCK_WRONG], "attempts go on, the line is not repeated"
+        assert hub.attempts == 0
+
+
+async def test_a_clock_that_is_behind_for_certain_does_not_keep_a_pinned_hub_out(tmp_path: Path) -> None:
+    async with hub_with_tls(tmp_path, A_DAY, 9 * A_DAY) as (hub, certificate):
+        signalling = over_tls(hub, certificate, floor=3 * A_DAY)
+        async with running(signalling):
+            await signalling.request(Resync())
+
+
+async def test_a_certificate_that_ended_before_what_is_known_to_have_been_is_refused(tmp_path: Path) -> None:
+    async with hub_with_tls(tmp_path, -A_DAY, A_DAY) as (hub, certificate):
+        reason, _, _ = await refused_for(over_tls(hub, certificate, floor=3 * A_DAY))
+        assert "has ended on" in reason
+        assert hub.attempts == 0, "the token was not shown"
+
+
+async def test_a_clock_that_is_behind_does_not_let_a_strangers_certificate_in(tmp_path: Path) -> None:
+    (tmp_path / "other").mkdir()
+    stranger, _ = make_certificate(tmp_path / "other")
+    async with hub_with_tls(tmp_path) as (hub, _):
+        reason, cause, _ = await refused_for(over_tls(hub, stranger, floor=3 * A_DAY))
+        assert reason.startswith("the hub's certificate is not trusted: ")
+        assert cause is None
+        assert hub.attempts == 0
+
+
+async def test_the_hubs_time_is_heard_with_resyncs_and_heartbeats(hub: Hub) -> None:
+    hub.knobs.answer = lambda _: Reply(ok=True, server_time=1000.5)
+    heard: list[float] = []
+    run = asyncio.create_task(hub.signalling.run(lambda _: None, lambda _: None, heard.append))
+    await until(lambda: hub.signalling.status.state == "up")
+    await hub.signalling.request(Resync())
+    for payload in ({"t": 2000}, {"t": "x"}, {}, {"t": -1}, {"t": 1e300}, {"t": True}):
+        await hub.call("heartbeat", payload)
+    assert heard == [1000.5, 2000.0]
+    run.cancel()
+    await asyncio.wait([run])

@@ -14,7 +14,10 @@ class Machine:
         self.up_s = 50.0
 
     def clock(self, kept_at_s: float | None = None) -> StationClock:
-        return StationClock(kept_at_s, lambda: self.wall_s, lambda: self.up_s)
+        clock = StationClock(lambda: self.wall_s, lambda: self.up_s)
+        if kept_at_s is not None:
+            clock.not_before(kept_at_s)
+        return clock
 
 
 def test_a_wall_clock_before_what_is_known_is_not_believed() -> None:
