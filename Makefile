@@ -3,7 +3,7 @@ SHELL := /bin/bash
 PY := .venv/bin/python
 export PYTHON
 
-.PHONY: help demo test lint pytest mutants bench bench-page bench-recovery reference install uninstall clean setup-run setup-test
+.PHONY: help demo test lint pytest mutants bench bench-page crash bench-recovery reference install uninstall clean setup-run setup-test
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -32,6 +32,9 @@ bench-recovery: setup-test ## cut, kill, hang and move what a call needs, and ti
 
 bench-page: setup-test ## measure the resident's page in Chromium
 	@$(PY) -m tests.bench.page
+
+crash: setup-test ## cut the power at every instant of the store's life (SHORT=1: two minutes; SEED=N LEVEL=block|vfs|full)
+	@$(PY) -m tests.crash $(if $(SHORT),--short) $(if $(SEED),--seed $(SEED)) $(if $(LEVEL),--level $(LEVEL))
 
 reference: setup-run ## rewrite README.md's configuration reference
 	@$(PY) -m intercomd.config README.md

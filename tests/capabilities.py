@@ -75,6 +75,20 @@ def _root() -> str | None:
     return None if os.geteuid() == 0 else "not root"
 
 
+def _crashlab() -> str | None:
+    """What tests/crash needs: to mount, a loop device and FUSE, ext4 (CAP_SYS_ADMIN is bit 21, capabilities(7))."""
+    status = Path("/proc/self/status").read_text()
+    effective = next(line for line in status.splitlines() if line.startswith("CapEff:"))
+    if not int(effective.split()[1], 16) >> 21 & 1:
+        return "no CAP_SYS_ADMIN to mount anything"
+    for device in ("/dev/fuse", "/dev/loop-control"):
+        if not os.access(device, os.R_OK | os.W_OK):
+            return f"no access to {device}"
+    if "\text4\n" not in Path("/proc/filesystems").read_text():
+        return "no ext4 in the kernel"
+    return _library("fuse3")() or _program("mkfs.ext4")() or _program("cc")()
+
+
 PROBES: dict[str, Probe] = {
     "pulseaudio": _program("pulseaudio"),
     "alsa-pulse": _alsa_pulse,
@@ -88,6 +102,7 @@ PROBES: dict[str, Probe] = {
     "private-journald": _private_journald,
     "locale-sources": _locale_sources,
     "chromium": _program("chromium", "chromium-browser", "google-chrome-stable"),
+    "crashlab": _crashlab,
     "shellcheck": _program("shellcheck"),
     "root": _root,
     "netns": _netns,

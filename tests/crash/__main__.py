@@ -1,0 +1,149 @@
+"""`make crash`: the power fails at every instant of a station's life, and nothing that was acknowledged is lost.
+
+    python -m tests.crash [--short] [--seed N] [--level block|vfs]
+
+Writes build/bench/crash.json. Exit status 1 where a state breaks the store's promise, where a mode that is known to
+lose data was not caught, and where too few states were tried: a run that tried nothing proves nothing. A broken state
+is named by seed and event and kept in build/crash/.
+"""
+
+import argparse
+import os
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+
+from tests.bench.report import table, write
+from tests.capabilities import missing
+from tests.crash import budget, kernel
+from tests.crash.figures import Measured, rows
+from tests.crash.trial import Outcome, Trial, run
+
+OUTPUT = Path(__file__).parents[2] / "build" / "bench"
+GRACE_S = 60.0
+"""A trial that has begun is let end."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """`gates`: at least so many states of each level, or the run fails; `goals` are tried while there is time."""
+
+    gates: dict[str, int]
+    goals: dict[str, int]
+    parts: dict[str, int]
+    limit_s: float
+    budget_calls: int
+
+
+FULL = Plan({"block": 2_500, "vfs": 300_000}, {"block": 5_000, "vfs": 315_000}, {"block": 4, "vfs": 64}, 510.0, 4)
+SHORT = Plan({"block": 100, "vfs": 2_000}, {"block": 200, "vfs": 4_000}, {"block": 1, "vfs": 16}, 75.0, 1)
+CONTROLS = ("DELETE+FULL", "WAL+NORMAL")
+AGAIN_EVERY = {"block": 60, "vfs": 400}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="make crash", description="Crash states of the store; see the README.")
+    parser.add_argument("--short", action="store_true", help="a pass of less than two minutes, with lower gates")
+    parser.add_argument("--seed", type=int, help="one life alone, as a report of a broken state names it")
+    parser.add_argument("--level", choices=("block", "vfs", "full"), default="block", help="of that life")
+    options = parser.parse_args(argv)
+    lacking = missing("crashlab")
+    if lacking:
+        print(f"make crash needs root, /dev/fuse, loop devices and ext4: {lacking}", file=sys.stderr)
+        return 1
+    plan = SHORT if options.short else FULL
+    if options.seed is not None:
+        return _one(Trial(options.level, "shipped", options.seed, plan.parts.get(options.level, 4), 60))
+    return _all(plan, "crash-short" if options.short else "crash")
+
+
+def _one(trial: Trial) -> int:
+    with _pool(1) as pool:
+        outcome = pool.submit(run, trial).result()
+    _tell(outcome, 0.0)
+    return 1 if outcome.broken or not outcome.states else 0
+
+
+def _all(plan: Plan, name: str) -> int:
+    began_s = time.monotonic()
+    workers = max(2, min(4, len(os.sched_getaffinity(0))))
+    with _pool(1) as other, _pool(workers) as pool:
+        spent = other.submit(budget.measure, plan.budget_calls)
+        outcomes = list(_tried(pool, workers, plan, began_s))
+        print("measuring what a call costs ...", flush=True)
+        costs = spent.result(timeout=600.0)
+    figures, passed = rows(Measured(outcomes, costs, plan.gates, time.monotonic() - began_s))
+    path = OUTPUT / f"{name}.json"
+    write(figures, path)
+    print(f"\n{table(figures)}\n\n{'passed' if passed else 'FAILED'}; written to {path.relative_to(OUTPUT.parents[1])}")
+    return 0 if passed else 1
+
+
+def _pool(workers: int) -> ProcessPoolExecutor:
+    """Fresh processes, each with mounts of its own."""
+    return ProcessPoolExecutor(workers, get_context("spawn"), kernel.own_mounts)
+
+
+def _tried(pool: ProcessPoolExecutor, workers: int, plan: Plan, began_s: float) -> Iterator[Outcome]:
+    """First what must be in every run, then lives until there are enough or the time is over."""
+    states = dict.fromkeys(plan.goals, 0)
+    waiting = list(_always(plan))
+    seeds = dict.fromkeys(plan.goals, 0)
+    under_way: set[Future[Outcome]] = set()
+    while True:
+        while len(under_way) < workers:
+            trial = waiting.pop(0) if waiting else _next(plan, states, seeds, time.monotonic() - began_s)
+            if trial is None:
+                break
+            under_way.add(pool.submit(run, trial))
+        if not under_way:
+            return
+        done, under_way = wait(under_way, plan.limit_s + GRACE_S, FIRST_COMPLETED)
+        if not done:
+            raise TimeoutError("a trial hangs")
+        for future in done:
+            outcome = future.result()
+            if outcome.trial.mode == "shipped" and outcome.trial.level in states:
+                states[outcome.trial.level] += outcome.states
+            _tell(outcome, time.monotonic() - began_s)
+            yield outcome
+
+
+def _always(plan: Plan) -> Iterator[Trial]:
+    for level in plan.parts:
+        for mode in CONTROLS:
+            yield Trial(level, mode, 0, min(2, plan.parts[level]))
+    yield Trial("full", "shipped", 0, min(2, plan.parts["block"]))
+
+
+def _next(plan: Plan, states: dict[str, int], seeds: dict[str, int], spent_s: float) -> Trial | None:
+    """Of the level that is further from its goal."""
+    share = {level: states[level] / plan.goals[level] for level in states}
+    level = min(share, key=share.__getitem__)
+    if share[level] >= 1 or spent_s > plan.limit_s:
+        return None
+    seed = seeds[level]
+    seeds[level] += 1
+    return Trial(level, "shipped", seed, plan.parts[level], AGAIN_EVERY[level])
+
+
+def _tell(outcome: Outcome, spent_s: float) -> None:
+    trial = outcome.trial
+    rate = outcome.states / max(outcome.seconds, 0.001)
+    words = [f"{spent_s:4.0f} s  {trial.level:5} {trial.mode:11} seed {trial.seed:3}: {outcome.states:6} states"]
+    words.append(f"{rate:5.0f}/s" + (f", {outcome.again} of a second crash" if outcome.again else ""))
+    if outcome.refused:
+        words.append(f"{outcome.refused} saves refused by the full disk")
+    words.append(f"{outcome.broken} broken of {outcome.judged}" if outcome.broken else "none broken")
+    print(", ".join(words), flush=True)
+    if trial.mode == "shipped":
+        for broken in outcome.first:
+            print(f"    BROKEN {broken.where}: {broken.problem}; kept as {broken.kept}", flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
