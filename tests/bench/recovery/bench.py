@@ -10,6 +10,7 @@ from time import monotonic
 
 from intercomd.demo.control import ControlError
 from intercomd.demo.house import HouseError
+from intercomd.demo.resident import PageError
 from intercomd.demo.script import _read_records
 from intercomd.demo.sound import SoundError
 from tests.bench.ears import EarError
@@ -28,7 +29,7 @@ from tests.netns.laboratory import LaboratoryError
 PARTS = tuple(SCENARIOS)
 PART_LIMIT_S = 300.0
 Reckon = Callable[[Records], list[Row]]
-_FAULTS = (Late, EarError, ProgramError, ControlError, SoundError, HouseError, LaboratoryError, ValueError)
+_FAULTS = (Late, PageError, EarError, ProgramError, ControlError, SoundError, HouseError, LaboratoryError, ValueError)
 
 
 async def recovery(wanted: Sequence[str], load_before: float) -> list[Row]:

@@ -19,13 +19,14 @@ from typing import Any
 from intercomd.demo.cards import RigCards
 from intercomd.demo.control import ControlError
 from intercomd.demo.house import HUB, House
-from intercomd.demo.household import Household, Tables, Value, keep_token, lay_out, plan
+from intercomd.demo.household import Household, Tables, keep_token, lay_out, plan
 from intercomd.demo.sound import SoundRig
 from intercomd.demo.supervisor import Program
 from intercomd.hub.office import socket_path
 from tests.bench.hands import Late, Status
 from tests.bench.recovery import network
 from tests.bench.recovery.network import Network
+from tests.bench.recovery.relays import Relays
 
 CALLER, CALLEE = STATIONS = ("door", "flat")
 STOCK_CALLER, STOCK_CALLEE = "stock_door", "stock_flat"
@@ -48,6 +49,7 @@ class Laboratory(House):
     """The door calls, the flat answers. The kitchen is not at home."""
 
     network: Network
+    relays: Relays
     answered_s = 0.0
     """How long the last call took from the answer until both were connected."""
 
@@ -58,6 +60,7 @@ class Laboratory(House):
         root = Path(tempfile.mkdtemp(prefix="intercomd-lab-"))
         self._stack.callback(shutil.rmtree, root, ignore_errors=True)
         self.network = self._stack.enter_context(Network())
+        self.relays = await self._stack.enter_async_context(Relays(self.network, root))
         planned = plan(root, HUB_PORT)
         stations = tuple(planned.station(name) for name in STATIONS)
         self.household = _Household(planned.root, planned.hub_port, stations)
@@ -78,8 +81,12 @@ class Laboratory(House):
 
     def _changes(self) -> Tables:
         """What a house on one machine forbids."""
-        open_hub: Mapping[str, Value] = {"listen": "0.0.0.0", "allow_insecure": True, "public_url": self.hub_url}
-        return {"hub": open_hub, "station": {"allow_insecure": True}, "ice": {"allow_loopback": False}}
+        open_hub: dict[str, Any] = {"listen": "0.0.0.0", "allow_insecure": True, "public_url": self.hub_url}
+        return {
+            "hub": {**open_hub, **self.relays.hub_table},
+            "station": {"allow_insecure": True},
+            "ice": {"allow_loopback": False},
+        }
 
     def _program(self, name: str, command: str, config: Path) -> Program:
         program = super()._program(name, command, config)

@@ -3,11 +3,16 @@
 from collections.abc import Callable, Mapping, Sequence
 from statistics import median
 
+from intercomd.demo.listen import read_wav
+from intercomd.demo.page_scene import VOICE
+from intercomd.demo.sound import sentence
 from tests.bench.recovery import stock
-from tests.bench.recovery.judge import back_s, holes, longest_hole_s, share
-from tests.bench.recovery.scenarios import LOSS_PERCENT, SETUP_LIMIT_S, Trials
+from tests.bench.recovery.judge import back_s, holes, longest_hole_s, presence, share
+from tests.bench.recovery.laboratory import CALLER
+from tests.bench.recovery.scenarios import LOSS_PERCENT, PAGE_CUT_S, SETUP_LIMIT_S, Trials
 from tests.bench.recovery.trial import STEADY_S, Ground, Trial, ends, presences
-from tests.bench.report import Peer, Row, row
+from tests.bench.report import Peer, Row, invalid, row
+from tests.bench.sounds import without_pauses
 
 TARGET_S = 3.0
 HUNG_TARGET_S = 8.0
@@ -30,6 +35,28 @@ def booted(title: str, ground: Ground, trials: Trials, records: Records) -> list
     ]
 
 
+def relayed(title: str, ground: Ground, trials: Trials, records: Records) -> list[Row]:
+    one = Peer(None, reason="stock aiortc knows one relay and asks no other one")
+    name = f"{title}, another is there → voice both ways"
+    direct = [made for made in trials if not made.figures["allocations"]]
+    rows = [*_again(name, ground, trials, one, target_s=None), _one_call(title, trials, records)]
+    return invalid(rows, "the call did not go through the relay that was killed") if direct else rows
+
+
+def on_the_page(title: str, ground: Ground, trials: Trials, records: Records) -> list[Row]:
+    times = []
+    for made in trials:
+        heard = presence(without_pauses(read_wav(sentence(VOICE))), made.heard[CALLER].pcm)
+        times.append((back_s(holes(heard, made.heard[CALLER].began_s), made.since_s), back_s(made.page, made.since_s)))
+    told = "s at the door/on the page: " + ", ".join("/".join(map(_said, pair)) for pair in times)
+    peer = Peer(None, reason="a stock page keeps no call")
+    back = [max(door_s, page_s) for door_s, page_s in times if door_s is not None and page_s is not None]
+    name = f"{title} → voice both ways: worst"
+    if len(back) < len(trials):
+        return [_missed(name, f"≤ {TARGET_S:g}", peer, told), _one_call(title, trials, records)]
+    return [row(name, max(back), "s", peer, at_most=TARGET_S, reason=told), _one_call(title, trials, records)]
+
+
 def cut(title: str, ground: Ground, trials: Trials, records: Records) -> list[Row]:
     rows = []
     for seconds in dict.fromkeys(made.figures["seconds"] for made in trials):
@@ -40,7 +67,8 @@ def cut(title: str, ground: Ground, trials: Trials, records: Records) -> list[Ro
 
 
 def moved(title: str, ground: Ground, trials: Trials, records: Records) -> list[Row]:
-    return [*_again(f"{title} → voice both ways", ground, trials), _one_call(title, trials, records)]
+    name = f"{title} → voice both ways"
+    return [*_again(name, ground, trials, target_s=None), _one_call(title, trials, records)]
 
 
 def hub_killed(title: str, ground: Ground, trials: Trials, records: Records) -> list[Row]:
@@ -106,7 +134,9 @@ def set_up(title: str, ground: Ground, trials: Trials, records: Records) -> list
 # ---------------------------------------------------------------------------------------------------------- pieces
 
 
-def _again(name: str, ground: Ground, trials: Sequence[Trial], peer: Peer | None = None) -> list[Row]:
+def _again(
+    name: str, ground: Ground, trials: Sequence[Trial], peer: Peer | None = None, target_s: float | None = TARGET_S
+) -> list[Row]:
     """Median and worst of the later end's time. Without `peer` the stock pair was beside."""
     holes_of = [_holes(ground, made) for made in trials]
     ours = [_both(found, made, beside=False) for found, made in zip(holes_of, trials, strict=True)]
@@ -117,10 +147,10 @@ def _again(name: str, ground: Ground, trials: Sequence[Trial], peer: Peer | None
     back = [time for time in ours if time is not None]
     if len(back) < len(ours):
         away = f"{len(ours) - len(back)} of {len(ours)} did not come back within the time given; {told}"
-        return [_missed(f"{name}: worst", f"≤ {TARGET_S:g}", peer, away)]
-    worst = row(f"{name}: worst", max(back), "s", peer, at_most=TARGET_S, reason=told)
+        return [_missed(f"{name}: worst", f"≤ {target_s:g}" if target_s else "", peer, away)]
+    worst = row(f"{name}: worst", max(back), "s", peer, at_most=target_s, reason=told)
     return (
-        [row(f"{name}: median", median(back), "s", _median(peer), at_most=TARGET_S), worst]
+        [row(f"{name}: median", median(back), "s", _median(peer), at_most=target_s), worst]
         if len(back) > 2
         else [worst]
     )
@@ -147,16 +177,19 @@ def _peer(times: Sequence[float | None], trials: Sequence[Trial]) -> Peer:
         return Peer(stock.NAME, max(known))
     waited_s = min(made.end_s - made.since_s for made, time in zip(trials, times, strict=True) if time is None)
     lost = f"{len(times) - len(known)} of {len(times)}"
-    return Peer(None, reason=f"{stock.NAME}: {lost} stayed silent as long as it was listened to, {waited_s:.0f} s")
+    states = ", ".join(dict.fromkeys(made.stock_state for made in trials if made.stock_state))
+    listened = f"stayed silent as long as it was listened to, {waited_s:.0f} s; its connection then: {states}"
+    return Peer(None, reason=f"{stock.NAME}: {lost} {listened}")
 
 
 def _told(trials: Sequence[Trial], found: Sequence[Mapping[str, float | None]]) -> str:
-    each = ", ".join(
-        "/".join("never" if times[who] is None else f"{times[who]:.2f}" for who in ends(beside=False))
-        for times in found
-    )
+    each = ", ".join("/".join(_said(times[who]) for who in ends(beside=False)) for times in found)
     epochs = ", ".join(str(made.epoch) for made in trials)
     return f"s at the door/at the flat: {each}; epochs afterwards: {epochs}"
+
+
+def _said(time_s: float | None) -> str:
+    return "never" if time_s is None else f"{time_s:.2f}"
 
 
 def _hole(title: str, ground: Ground, trials: Sequence[Trial]) -> Row:
@@ -195,5 +228,8 @@ ROWS: Mapping[str, tuple[str, Rows]] = {
     "roam": ("station's address changes", moved),
     "rebinding": ("NAT mapping changes", moved),
     "loss": (f"{LOSS_PERCENT} % loss each way", lossy),
+    "relay-killed": ("kill −9 of the relay that carries the call", relayed),
+    "page-reloaded": ("resident's page reloaded", on_the_page),
+    "page-cut": (f"page's link cut for {PAGE_CUT_S:g} s, back", on_the_page),
     "set-up-in-loss": (f"set-up at {LOSS_PERCENT} % loss", set_up),
 }

@@ -10,12 +10,15 @@ from intercomd.demo.house import HUB
 from tests.bench.hands import Late
 from tests.bench.recovery import network
 from tests.bench.recovery.laboratory import CALLEE, CALLER, LOOK_S, STATIONS
+from tests.bench.recovery.relays import RELAYS
+from tests.bench.recovery.resident import at_the_page, page_trial
 from tests.bench.recovery.stock import StockPair
 from tests.bench.recovery.trial import Ground, Trial, trial
 
 KILLS = 3
 BOOT_S = 60.0
 HUNG_S = 15.0
+PAGE_CUT_S = 12.0
 HUB_GONE_LISTEN_S = 3.0
 CUTS: tuple[tuple[float, str], ...] = (
     (3, network.DOOR), (3, network.FLAT), (12, network.DOOR), (12, network.FLAT), (45, network.DOOR),
@@ -165,6 +168,45 @@ async def set_up_in_loss(ground: Ground) -> Trials:
     return trials
 
 
+async def relay_killed(ground: Ground) -> Trials:
+    """Stations that may only speak through a relay; the one that carries the call is killed, another one is there."""
+    lab = ground.lab
+
+    async def kill(made: Trial) -> None:
+        relay = lab.relays.busiest()
+        made.figures["allocations"] = lab.relays.allocations(relay)
+        await lab.relays.kill(relay)
+
+    await lab.configured('transport_policy = "relay"\n')
+    trials = []
+    try:
+        for _ in range(2):
+            trials.append(await trial(ground, "relay-killed", kill, at_least_s=6.0))
+            for relay in RELAYS:
+                await lab.relays.start(relay)
+    finally:
+        await lab.configured("")
+    return trials
+
+
+async def page_reloaded(ground: Ground) -> Trials:
+    async with at_the_page(ground.lab, ground.directory) as person:
+        return [await page_trial(ground, person, "page-reloaded", lambda _: person.reload()) for _ in range(KILLS)]
+
+
+async def page_cut(ground: Ground) -> Trials:
+    async def cut(made: Trial) -> None:
+        await asyncio.to_thread(ground.lab.network.pull, network.PAGE)
+        try:
+            await asyncio.sleep(PAGE_CUT_S)
+        finally:
+            await asyncio.to_thread(ground.lab.network.plug_in, network.PAGE)
+        made.since_s = monotonic()
+
+    async with at_the_page(ground.lab, ground.directory) as person:
+        return [await page_trial(ground, person, "page-cut", cut)]
+
+
 async def _moved(ground: Ground, name: str, move: Callable[[], None]) -> Trials:
     async def moved(made: Trial) -> None:
         await asyncio.to_thread(move)
@@ -200,4 +242,7 @@ SCENARIOS: Mapping[str, Scenario] = {
     "rebinding": rebinding,
     "loss": loss,
     "set-up-in-loss": set_up_in_loss,
+    "relay-killed": relay_killed,
+    "page-reloaded": page_reloaded,
+    "page-cut": page_cut,
 }

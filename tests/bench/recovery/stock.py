@@ -62,16 +62,17 @@ class StockPair:
             self._hub = None
 
     @property
-    def hub_pid(self) -> int:
-        assert self._hub is not None
-        return self._hub.pid
+    def media_state(self) -> str:
+        """What the libraries say of the caller's connection, empty before the call."""
+        return next((said["media"] for said in reversed(self.said[STOCK_CALLER]) if "media" in said), "")
 
     def link_back_s(self, since_s: float) -> float | None:
         """Seconds until the later of both links was up again for good, None if one is down."""
         last = [[said for said in self.said[name] if "link" in said][-1] for name in SINKS]
         if not all(said["link"] for said in last):
             return None
-        return max(0.0, max(said["t_ns"] / 1e9 for said in last) - since_s)
+        latest_s = max(float(said["t_ns"]) / 1e9 for said in last)
+        return max(0.0, latest_s - since_s)
 
     async def _start(self, room: str, name: str) -> None:
         pcms = (f"{name}_microphone", _OUTPUTS[name])

@@ -10,7 +10,7 @@ from time import monotonic
 from intercomd.media.pcm import Pcm
 from tests.bench.ears import Ear
 from tests.bench.recovery import stock
-from tests.bench.recovery.judge import Presence, presence
+from tests.bench.recovery.judge import Hole, Presence, presence
 from tests.bench.recovery.laboratory import (
     CALLEE,
     CALLER,
@@ -48,7 +48,9 @@ class Trial:
     end_s: float = 0.0
     call_ids: tuple[str, ...] = ()
     epoch: int = 0
+    stock_state: str = ""
     heard: dict[str, Dated] = field(default_factory=dict)
+    page: Sequence[Hole] = ()
     figures: dict[str, float] = field(default_factory=dict)
 
     @property
@@ -101,7 +103,7 @@ async def trial(
         made.epoch = int(status["call"]["epoch"]) if status and status["call"] else 0
         made.end_s = monotonic()
         made.heard = {who: ear.heard() for who, ear in ears.items()}
-        made.pair = None
+        made.stock_state, made.pair = pair.media_state if pair else "", None
     await lab.quiet()
     return made
 

@@ -1,0 +1,98 @@
+"""Two real coturn servers, one address each, whose credentials the hub makes. Which of them a call goes through is seen
+on their sockets: an allocation is a port within a server's own range."""
+
+import secrets
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+from tests.bench.programs import Program
+from tests.bench.recovery.network import ADDRESSES, SECOND_TURN, TURN, Network
+
+PORT = 3478
+PORTS = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Relay:
+    """`first_port` of those that it hands out."""
+
+    address: str
+    first_port: int
+
+    @property
+    def url(self) -> str:
+        return f"turn:{self.address}:{PORT}?transport=udp"
+
+
+RELAYS: Sequence[Relay] = (Relay(ADDRESSES[TURN], 50_000), Relay(SECOND_TURN, 52_000))
+
+
+class Relays:
+    """`async with Relays(network, directory) as relays:`"""
+
+    def __init__(self, network: Network, directory: Path) -> None:
+        self._network = network
+        self._directory = directory
+        self._stack = AsyncExitStack()
+        self._running: dict[Relay, Program] = {}
+        self._secret_file = directory / "turn-secret"
+        self._secret_file.touch(mode=0o600)
+        self._secret_file.write_text(secrets.token_hex(16))
+
+    async def __aenter__(self) -> Self:
+        for relay in RELAYS:
+            await self.start(relay)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        for relay in tuple(self._running):
+            await self.kill(relay)
+
+    @property
+    def hub_table(self) -> dict[str, str | list[str]]:
+        """For the hub's configuration."""
+        return {"turn_urls": [relay.url for relay in RELAYS], "turn_secret_file": str(self._secret_file)}
+
+    async def start(self, relay: Relay) -> None:
+        """Nothing if it runs."""
+        if relay not in self._running:
+            program = Program(self._network.inside(TURN, self._command(relay)), {})
+            self._running[relay] = await program.__aenter__()
+
+    async def kill(self, relay: Relay) -> None:
+        await self._running.pop(relay).__aexit__()
+
+    def allocations(self, relay: Relay) -> int:
+        """Of all clients together."""
+        ports = self._network.udp_ports(TURN)
+        return sum(relay.first_port <= port < relay.first_port + PORTS for port in ports)
+
+    def busiest(self) -> Relay:
+        """Through which the call goes."""
+        return max(RELAYS, key=self.allocations)
+
+    def _command(self, relay: Relay) -> list[str]:
+        log = self._directory / f"turn-{relay.address}.log"
+        return [
+            "turnserver",
+            "-n",
+            "--no-cli",
+            "--no-tls",
+            "--no-dtls",
+            "--use-auth-secret",
+            f"--static-auth-secret={self._secret_file.read_text()}",
+            "--realm=intercom.invalid",
+            f"--listening-ip={relay.address}",
+            f"--listening-port={PORT}",
+            f"--relay-ip={relay.address}",
+            f"--min-port={relay.first_port}",
+            f"--max-port={relay.first_port + PORTS - 1}",
+            f"--userdb={log.with_suffix('.db')}",
+            f"--pidfile={log.with_suffix('.pid')}",
+            f"--log-file={log}",
+            "--simple-log",
+            "--no-stdout-log",
+        ]
