@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 
 from intercomd.adapters.alsa import AlsaCard
+from intercomd.adapters.alsa.playout import AlsaPlayout
+from intercomd.adapters.alsa.shape import Shape
 from intercomd.core.events import Card
 from intercomd.core.snapshot import Route
 from intercomd.demo.listen import SAME_VOICE, find, read_raw, read_wav
@@ -53,8 +55,8 @@ class FakeBench:
 
 
 class AlsaBench:
-    def __init__(self, rig: SoundRig, directory: Path) -> None:
-        self.card: SoundCard = AlsaCard()
+    def __init__(self, rig: SoundRig, directory: Path, shape: Shape | None = None) -> None:
+        self.card: SoundCard = AlsaCard(shape)
         self._rig, self._directory = rig, directory
         self._children: list[Child] = [rig.record("wall_spk", directory / "heard.raw")]
         self._plugged = True
@@ -92,14 +94,24 @@ def rig() -> Iterator[SoundRig]:
     patch.undo()
 
 
+SHAPES = {
+    "alsa": Shape(),
+    "a headset of 44.1 kHz": Shape(44100, 2),
+    "a hands-free chip of 16 kHz": Shape(16000, 1),
+    "an I2S card of 32 bit": Shape(48000, 2, "S32_LE"),
+}
+"""Real alsa-lib in each of these shapes; only that a card grants no other is left to the tests below."""
+
+
 @pytest.fixture(
     params=[
         "fake",
-        pytest.param("alsa", marks=pytest.mark.platform("pulseaudio", "alsa-pulse")),
+        *(pytest.param(name, marks=pytest.mark.platform("pulseaudio", "alsa-pulse")) for name in SHAPES),
     ]
 )
 def bench(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Bench]:
-    made: Bench = FakeBench() if request.param == "fake" else AlsaBench(request.getfixturevalue("rig"), tmp_path)
+    rig = None if request.param == "fake" else request.getfixturevalue("rig")
+    made: Bench = FakeBench() if rig is None else AlsaBench(rig, tmp_path, SHAPES[request.param])
     yield made
     made.close()
 
@@ -333,7 +345,8 @@ def asound(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], N
     return write
 
 
-def test_a_card_that_does_not_grant_mono_says_so_and_what_to_use(asound: Callable[[str], None]) -> None:
+def test_a_card_that_grants_stereo_only_is_written_to_in_its_own_shape(asound: Callable[[str], None]) -> None:
+    """alsa-lib's multi plugin has the channels of its slaves and no others."""
     asound(
         """
         pcm.sink { type null }
@@ -341,8 +354,20 @@ def test_a_card_that_does_not_grant_mono_says_so_and_what_to_use(asound: Callabl
             bindings { 0 { slave a channel 0 } 1 { slave a channel 1 } } }
         """
     )
-    with pytest.raises(CardError, match=r"2 channel\(s\).*type plug") as refused:
-        AlsaCard().open_playout("stereo")
+    stream = AlsaCard().open_playout("stereo")
+    assert isinstance(stream, AlsaPlayout)
+    assert stream._shape == Shape(48000, 2, "S16_LE")
+    for _ in range(5):
+        stream.write(SILENCE)
+    stream.close()
+
+
+@pytest.mark.platform("alsa-pulse")
+def test_a_card_whose_periods_are_too_long_says_so_and_what_to_use(asound: Callable[[str], None]) -> None:
+    """alsa-lib's a52 plugin grants 44.1 kHz in stereo and 32 bit only, which will do; but 768 frames at a time."""
+    asound('pcm.sink { type null }\npcm.cinema { type a52 rate 44100 channels 2 slavepcm "sink" }')
+    with pytest.raises(CardError, match=r"periods of 768 frames.*type plug") as refused:
+        AlsaCard().open_playout("cinema")
     assert refused.value.card is Card.MISSING
 
 

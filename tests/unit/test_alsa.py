@@ -1,13 +1,23 @@
 """What the ALSA adapter makes of alsa-lib's refusals; the PCMs themselves are tested in tests/contract/test_card.py."""
 
+import errno
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from alsaaudio import ALSAAudioError
 
-from intercomd.adapters.alsa import barred_nodes, holders, refusal, unsuitable
+from intercomd.adapters.alsa.capture import AlsaCapture
+from intercomd.adapters.alsa.faults import barred_nodes, holders, refusal
+from intercomd.adapters.alsa.opening import unsuitable
+from intercomd.adapters.alsa.playout import AlsaPlayout
+from intercomd.adapters.alsa.shape import FromCard, Shape, ToCard
 from intercomd.core.events import Card
+from intercomd.media.pcm import PERIOD_FRAMES, QUEUED_PERIODS, SILENCE, Pcm
+from intercomd.ports import CardError
 
 GRANTED = {"rate": 48000, "channels": 1, "format_name": "S16_LE", "period_size": 480, "buffer_size": 1920}
 
@@ -57,6 +67,21 @@ def test_the_holder_of_a_busy_card_is_named_by_direction(proc: Path) -> None:
     assert "held by pulseaudio (pid 812): end it" in str(error)
 
 
+def test_the_holder_is_named_with_its_card_by_the_kernel_s_own_word(tmp_path: Path) -> None:
+    """/proc/asound is for everybody, and names the thread that opened the PCM: the process is what can be ended."""
+    for direction in "pc":
+        (tmp_path / f"asound/card1/pcm0{direction}/sub0").mkdir(parents=True)
+    (tmp_path / "asound/card1/id").write_text("Speakerphone\n")
+    (tmp_path / "asound/card1/pcm0p/sub0/status").write_text("state: RUNNING\nowner_pid   : 813\ntrigger_time: 1.0\n")
+    (tmp_path / "asound/card1/pcm0c/sub0/status").write_text("closed\n")
+    for task in ("812", "813"):
+        (tmp_path / task).mkdir()
+        (tmp_path / task / "status").write_text(f"Name:\tx\nTgid:\t812\nPid:\t{task}\n")
+    (tmp_path / "812/comm").write_text("pulseaudio\n")
+    assert holders("playback", tmp_path, Path("/dev/snd")) == ["pulseaudio (pid 812, card Speakerphone)"]
+    assert holders("capture", tmp_path, Path("/dev/snd")) == []
+
+
 def test_an_invisible_holder_is_admitted(tmp_path: Path) -> None:
     assert "fuser" in str(refusal("speaker", "playback", "Device or resource busy [speaker]", [], tmp_path))
 
@@ -79,9 +104,13 @@ def test_a_card_that_permission_hides_is_denied_and_not_missing(
         ({}, ""),
         ({"period_size": 240}, ""),
         ({"buffer_size": 4800}, ""),
-        ({"rate": 44100}, "44100 Hz"),
-        ({"channels": 2}, "2 channel(s)"),
-        ({"format_name": "S32_LE"}, "S32_LE"),
+        ({"rate": 44100, "period_size": 441}, ""),
+        ({"rate": 16000, "period_size": 160, "buffer_size": 640}, ""),
+        ({"rate": 16000, "buffer_size": 640}, "periods of 480"),
+        ({"rate": 4000}, "4000 Hz"),
+        ({"channels": 2}, ""),
+        ({"format_name": "S32_LE"}, ""),
+        ({"format_name": "FLOAT_LE"}, "FLOAT_LE"),
         ({"period_size": 1024}, "periods of 1024"),
         ({"buffer_size": 960}, "buffer of 960"),
     ],
@@ -90,3 +119,117 @@ def test_what_is_granted_is_checked(change: dict[str, Any], said: str) -> None:
     complaint = unsuitable(GRANTED | change)
     assert said in complaint
     assert bool(said) == bool(complaint)
+
+
+TONE: Pcm = np.rint(12_000 * np.sin(2 * np.pi * 400 / 48_000 * np.arange(100 * PERIOD_FRAMES))).astype(np.int16)
+
+
+@pytest.mark.parametrize("sample", ["S16_LE", "S24_LE", "S24_3LE", "S32_LE"])
+@pytest.mark.parametrize("channels", [1, 2, 6])
+def test_what_goes_to_a_card_of_another_shape_comes_back_the_same(sample: str, channels: int) -> None:
+    shape = Shape(48_000, channels, sample)
+    there, back = ToCard(shape), FromCard(shape)
+    for period in TONE.reshape(-1, PERIOD_FRAMES):
+        block = there.block(period)
+        assert len(block) == PERIOD_FRAMES * shape.frame_bytes
+        back.put(block)
+        again = back.period()
+        assert again is not None
+        assert np.array_equal(again, period)
+    assert back.period() is None
+
+
+@pytest.mark.parametrize("rate_hz", [8_000, 16_000, 22_050, 44_100, 96_000])
+def test_a_card_of_another_rate_gets_and_gives_10_ms_at_a_time(rate_hz: int) -> None:
+    shape = Shape(rate_hz, 2)
+    there, back = ToCard(shape), FromCard(shape)
+    heard, longest = [], 0
+    for period in TONE.reshape(-1, PERIOD_FRAMES):
+        block = there.block(period)
+        longest = max(longest, len(block))
+        back.put(block)
+        while (again := back.period()) is not None:
+            heard.append(again)
+    assert longest <= shape.period_frames * shape.frame_bytes
+    assert len(heard) >= 98
+    sound = np.concatenate(heard).astype(float)[4800:]
+    share = np.abs(np.fft.rfft(sound * np.hanning(len(sound))))
+    assert share.argmax() * 48_000 / len(sound) == pytest.approx(400, abs=2)
+    assert np.abs(sound).max() == pytest.approx(12_000, rel=0.01)
+
+
+class Handle:
+    """A PCM of pyalsaaudio that answers from a script: what the kernel does on a suspend cannot be had otherwise."""
+
+    def __init__(self, answers: Iterator[int | str]) -> None:
+        self._answers = answers
+        self.written: list[bytes] = []
+        self.closed = False
+
+    def info(self) -> dict[str, Any]:
+        return GRANTED
+
+    def avail(self) -> int:
+        return 1920
+
+    def polldescriptors(self) -> list[tuple[int, int]]:
+        return []
+
+    def write(self, block: bytes) -> int:
+        answer = next(self._answers, len(block) // 2)
+        if isinstance(answer, str):
+            raise ALSAAudioError(answer)
+        if answer > 0:
+            self.written.append(block)
+        return answer
+
+    def read(self) -> tuple[int, bytes]:
+        answer = next(self._answers, PERIOD_FRAMES)
+        if isinstance(answer, str):
+            raise ALSAAudioError(answer)
+        return answer, bytes(2 * max(0, answer))
+
+    def drop(self) -> None:
+        pass
+
+    def close(self) -> None:
+        self.closed = True
+
+
+SUSPENDED = f"{os.strerror(errno.ESTRPIPE)} [speaker]"
+
+
+def test_a_card_that_was_suspended_is_opened_again_at_once_and_the_gap_is_told() -> None:
+    handles = [Handle(iter([480, 480, SUSPENDED])), Handle(iter([]))]
+    opening = iter(handles)
+    stream = AlsaPlayout(lambda: (next(opening), Shape()), "speaker")
+    assert stream.write(SILENCE) == 0
+    assert stream.write(TONE[:PERIOD_FRAMES]) >= (QUEUED_PERIODS - 1) * PERIOD_FRAMES
+    assert handles[0].closed
+    assert b"".join(handles[1].written).endswith(TONE[:PERIOD_FRAMES].tobytes())
+    stream.close()
+
+
+def test_a_microphone_that_was_suspended_is_opened_again_at_once_and_the_gap_is_told() -> None:
+    handles = [Handle(iter([480, 100, SUSPENDED])), Handle(iter([480]))]
+    opening = iter(handles)
+    stream = AlsaCapture(lambda: (next(opening), Shape()), "microphone")
+    assert stream.read()[1] == 0
+    period, lost = stream.read()
+    assert period.shape == (PERIOD_FRAMES,)
+    assert lost >= 100  # what had been read and was no whole period is lost as well
+    assert handles[0].closed
+    stream.close()
+
+
+def test_a_card_that_is_not_back_from_its_suspend_is_missing() -> None:
+    def opened() -> tuple[Any, Shape]:
+        if handles:
+            return handles.pop(), Shape()
+        raise CardError(Card.MISSING, "No such device")
+
+    handles = [Handle(iter([480, 480, SUSPENDED]))]
+    stream = AlsaPlayout(opened, "speaker")
+    stream.write(SILENCE)
+    with pytest.raises(CardError, match="No such device"):
+        stream.write(SILENCE)
