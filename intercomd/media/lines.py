@@ -21,6 +21,8 @@ STEADY_PERIODS: Final = 100
 """A card that opens and fails at once must not be opened four times a second for ever."""
 IDLE_S: Final = 1.0
 _MAX_OWED_PERIODS: Final = 200
+_MAX_INSERTED_PERIODS: Final = 10
+"""What the encoder's queue holds. After a longer gap the far end begins anew anyway."""
 _SILENT_DBFS: Final = -96.0
 _METER_PERIODS: Final = 5
 _DECAY_DB: Final = 5.0
@@ -210,6 +212,7 @@ class CaptureLine:
         self._stream: CaptureStream | None = None
         self._stream_pcm = ""
         self._known_pcm = ""
+        self._lost_frames = 0
         self._retry = _Retry(clock)
 
     def doubt(self) -> None:
@@ -236,6 +239,7 @@ class CaptureLine:
 
     def close(self) -> None:
         """Idempotent. The LED goes out after the PCM is closed, never before."""
+        self._lost_frames = 0
         stream, self._stream = self._stream, None
         if stream is not None:
             stream.close()
@@ -268,9 +272,18 @@ class CaptureLine:
             if self._processing is not None:
                 self._processing.begin(self._stream_pcm)
             self._on_microphone(True)
+        else:
+            self._insert(lost)
         self.periods += 1
         self.meter.see(period)
         self._sink.push(period if self._processing is None else self._processing.captured(period, lost))
+
+    def _insert(self, lost: int) -> None:
+        """Silence for what an overrun cost, or everything after it would be early at the far end, whose buffer then
+        holds so much less. Whole periods; what is less than one is remembered for the next overrun."""
+        periods, self._lost_frames = divmod(self._lost_frames + lost, PERIOD_FRAMES)
+        for _ in range(min(periods, _MAX_INSERTED_PERIODS)):
+            self._sink.push(SILENCE)
 
     def _fail(self, error: CardError) -> None:
         self.close()

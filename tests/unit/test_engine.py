@@ -303,6 +303,21 @@ def test_xruns_are_told_with_their_frames_and_late_voice_is_skipped(rig: Rig) ->
     assert rig.voice.pulled - before == pytest.approx(10 + 1440 / PERIOD_FRAMES, abs=1)
 
 
+def test_what_overruns_cost_is_sent_as_silence_to_the_frame(rig: Rig) -> None:
+    """In whole periods, the rest with the next overrun: without it the far end's buffer runs down by each of them."""
+    rig.start()
+    rig.engine.open_microphone()
+    rig.clock.advance(0.5)
+    for lost, inserted in ((700, 1), (260, 2), (479, 2), (1, 3)):
+        rig.card.overrun(lost)
+        rig.clock.advance(0.1)
+        assert sum(period is SILENCE for period in rig.voice.pushed) == inserted
+        assert len(rig.voice.pushed) - inserted == rig.engine.levels().periods_captured
+    rig.card.overrun(480 * 5000)
+    rig.clock.advance(0.1)
+    assert sum(period is SILENCE for period in rig.voice.pushed) == 13
+
+
 def test_tone_loops_over_the_voice_until_it_is_ended(rig: Rig) -> None:
     rig.voice.pull = lambda: SILENCE  # type: ignore[method-assign]
     rig.start().clock.advance(0.1)
