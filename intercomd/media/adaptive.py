@@ -17,6 +17,8 @@ from bisect import insort
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import numpy as np
+
 from intercomd.media.delay import Transits
 from intercomd.media.jitter import (
     CONCEALED_FRAMES,
@@ -48,6 +50,8 @@ _WORTH_FRAMES = 2 * _MS
 """Less than this is not worth a change."""
 _HURRY_FRAMES = 40 * _MS
 """Excess from which on coming back counts for more than that nobody hears it."""
+_MOST_STEPS = 16
+_STEPS = np.arange(-_MOST_STEPS, _MOST_STEPS + 1)
 _LATE_IN_A_ROW, _LATE_WHILE_DRY = 25, 5
 """Nothing but late packets: the sender has begun a new timeline. Sooner where there is nothing else to play."""
 _HISTORY = 64
@@ -212,7 +216,7 @@ class AdaptiveBuffer:
         keep = self.target_frames + _MARGIN_FRAMES + self._step
         if self._next is not None and not self._filling:
             self._next = min(self._order[0], self._next + self._fill() - keep)
-        while len(self._order) > 1 and self._fill() > keep:
+        while len(self._order) > 1 and (self._fill() > keep or len(self._order) > _MOST_WAITING):
             self._drop_oldest("overflowed")
         self._watch_anew()
 
@@ -309,8 +313,10 @@ class AdaptiveBuffer:
         """Frames missing before the oldest packet, less what concealment has already stood in for; but the offset keeps
         what is wanted of it: else a lost packet's successor would never be there in time to rebuild it from."""
         assert self._next is not None
-        offset, most = now - self._next, max(0, min(at - self._next, self._stand_in))
-        used = min(range(most, -1, -PERIOD_FRAMES), key=lambda frames: self._cost(offset - frames))
+        used, offset, most = 0, now - self._next, max(0, min(at - self._next, self._stand_in))
+        if most:
+            choices = np.arange(most, -1, -PERIOD_FRAMES)
+            used = int(choices[np.argmin(self._transits.costs(offset - _MARGIN_FRAMES - choices))])
         self._stand_in = 0
         self._next += used
         self._shift(-used)
@@ -354,7 +360,7 @@ class AdaptiveBuffer:
         """By how much the packet that is played now should be longer, or shorter (below 0) at most; whether in a hurry.
         Needed is what the playout thread does not yet have when it asks: not the frames that are ahead already. So a
         delay can only be one period shorter or longer than it is, and is judged at these steps."""
-        if not self._before.known or self._since_look < (0 if self._hurry else _SPACING_FRAMES):
+        if self._since_look < (0 if self._hurry else _SPACING_FRAMES):
             return 0, False
         self._since_look, self._hurry = 0, False
         # Whole periods keep their place within a period; others are some time as far ahead as can be.
@@ -362,17 +368,21 @@ class AdaptiveBuffer:
         offset, wait = self._least()
         needed = offset - (ahead if whole else PERIOD_FRAMES - 1)
         spare = wait - (offset - needed) - _MARGIN_FRAMES
-        cost = self._cost(needed) - _WORTH_FRAMES
-        if self._cost(needed + PERIOD_FRAMES) < cost:
+        steps = self._steps(needed)
+        if steps > 0:
+            self._since_look = _SPACING_FRAMES  # the next packet too, if need be
             return max(LEAST_LAG, min(MOST_LAG, PERIOD_FRAMES - ahead + LEAST_LAG)), False
         most = ahead if whole else 0
-        if spare >= PERIOD_FRAMES and self._cost(needed - PERIOD_FRAMES) < cost:
+        if steps < 0 and self._before.known and spare >= PERIOD_FRAMES:
             most += PERIOD_FRAMES
-            self._hurry = spare >= _HURRY_FRAMES and self._cost(needed - _HURRY_FRAMES) < cost
+            self._hurry = -steps * PERIOD_FRAMES >= _HURRY_FRAMES and spare >= _HURRY_FRAMES
         return (-min(most, MOST_LAG) if most >= LEAST_LAG else 0), self._hurry
 
-    def _cost(self, offset: int) -> float:
-        return self._transits.cost(offset - _MARGIN_FRAMES)
+    def _steps(self, offset: int) -> int:
+        """By how many periods the delay should change."""
+        costs = self._transits.costs(offset - _MARGIN_FRAMES + _STEPS * PERIOD_FRAMES)
+        best = int(np.argmin(costs))
+        return best - _MOST_STEPS if costs[best] + _WORTH_FRAMES < costs[_MOST_STEPS] else 0
 
     def _least(self) -> tuple[int, int]:
         known = [least for least in (self._before, self._lately) if least.known]

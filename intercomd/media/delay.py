@@ -28,7 +28,7 @@ _FORBIDDING = 1000
 _ANOTHER_TIMELINE_FRAMES = RATE_HZ
 """The sender began to count anew, or was away: what was learnt is no longer true."""
 
-_Frames = npt.NDArray[np.int64]
+Frames = npt.NDArray[np.int64]
 
 
 class Transits:
@@ -42,12 +42,12 @@ class Transits:
 
     def forget(self) -> None:
         """Another stream begins."""
-        self._arrivals: _Frames = np.zeros(_CAPACITY, np.int64)
-        self._transits: _Frames = np.zeros(_CAPACITY, np.int64)
+        self._arrivals: Frames = np.zeros(_CAPACITY, np.int64)
+        self._transits: Frames = np.zeros(_CAPACITY, np.int64)
         self._count = 0
         self._first = self._last_arrived = self._last_at = 0
         self._outage = False
-        self._sorted: _Frames = self._transits[:0]
+        self._sorted: Frames = self._transits[:0]
         self._price = 0.0
         self._target: int | None = None
         self._base = 0
@@ -115,10 +115,11 @@ class Transits:
         best = int(self._sorted[int(np.argmin(self._sorted - self._base + late))])
         self._target = min(best, self._base + self._most)
 
-    def cost(self, offset: int) -> float:
-        """What playing at `offset` costs, in frames of delay; nothing is worth more than the most."""
-        if not len(self._sorted):
-            return float(offset)
-        late = len(self._sorted) - int(self._sorted.searchsorted(offset, "right"))
-        beyond = max(0, offset - self._base - self._most)
-        return offset - self._base + beyond * _FORBIDDING + late * self._price
+    def costs(self, offsets: Frames) -> npt.NDArray[np.float64]:
+        """What playing at each of `offsets` costs, in frames of delay. More than the most is never worth it, nor is
+        less than the fastest packet needs."""
+        delays = offsets - self._base
+        beyond = np.maximum(0, delays - self._most) + np.maximum(0, -delays)
+        late = len(self._sorted) - self._sorted.searchsorted(offsets, "right")
+        costs: npt.NDArray[np.float64] = delays + beyond * _FORBIDDING + late * self._price
+        return costs
