@@ -15,6 +15,12 @@ _DECAY_DB: Final = 0.9
 _ABOVE_NOISE_DB: Final = 10.0
 _DOUBLE_TALK_DB: Final = 9.0
 """More than the echo is expected to be: speech crests differ by some 6 dB from the mean."""
+_BEST: Final = 0.8
+_BEST_STEP_DB: Final = 0.5
+"""The best fifth of the periods tells what the canceller can: in double talk the near end's pauses are among it, and
+where it fails no period is good."""
+_BELOW_BEST_DB: Final = 12.0
+"""What is sent exceeds what the canceller leaves: a near end that is not louder than the echo."""
 _COUPLING_STEP_DB: Final = 0.25
 _FLOOR_RISE_DB: Final = 0.02
 """Per period: the noise floor follows a noise that begins within 10 s, and falls at once."""
@@ -31,6 +37,7 @@ class Talk:
 
     far: bool
     near: bool
+    """Louder than any echo could be: it may break in on half duplex."""
     metered: bool
     """Only the far end, and its echo is heard: this period counts for ERLE."""
 
@@ -57,8 +64,10 @@ class EchoMeter:
         self.erle_db = None
         self._far_dbfs = _SILENT_DBFS
         self._captured = self._sent = 0.0
-        self._before = 0.0
+        self._before_dbfs = _SILENT_DBFS
         self._periods = 0
+        self.best_db = 0.0
+        """What the canceller takes away in its better moments, double talk or not."""
 
     def see(self, reference_dbfs: float, captured_dbfs: float, sent_dbfs: float, *, audible: bool) -> Talk:
         """Levels of one period; `audible`: an echo was found by the delay tracker."""
@@ -68,13 +77,17 @@ class EchoMeter:
         if far and heard and audible:
             self._learn(captured_dbfs - self._far_dbfs)
         expected_dbfs = self._far_dbfs + self.coupling_db
+        taken_db = self._before_dbfs - sent_dbfs
+        echo = far and heard and audible and self._known
+        if echo:
+            self._watch(taken_db)
         near = heard and captured_dbfs > expected_dbfs + _DOUBLE_TALK_DB
-        metered = far and heard and audible and self._known and not near
+        metered = echo and not near and taken_db >= self.best_db - _BELOW_BEST_DB
         if metered:
             self._count(sent_dbfs)
         elif near and not far:
             self._near_gain_db += (sent_dbfs - captured_dbfs - self._near_gain_db) * _MEAN
-        self._before = _power(captured_dbfs)
+        self._before_dbfs = captured_dbfs
         return Talk(far, near, metered)
 
     def _follow(self, reference_dbfs: float, captured_dbfs: float) -> None:
@@ -89,9 +102,14 @@ class EchoMeter:
         step = _COUPLING_STEP_DB if abs(ratio_db - self.coupling_db) < 12 else 2 * _COUPLING_STEP_DB
         self.coupling_db += math.copysign(min(step, abs(ratio_db - self.coupling_db)), ratio_db - self.coupling_db)
 
+    def _watch(self, taken_db: float) -> None:
+        """A running quantile."""
+        rises = taken_db > self.best_db
+        self.best_db += _BEST_STEP_DB * (_BEST if rises else _BEST - 1)
+
     def _count(self, sent_dbfs: float) -> None:
         """What is sent comes a period or so later than what was captured."""
-        self._captured += (self._before - self._captured) * _MEAN
+        self._captured += (_power(self._before_dbfs) - self._captured) * _MEAN
         self._sent += (_power(sent_dbfs) - self._sent) * _MEAN
         self._periods += 1
         if self._periods >= _NEEDED_PERIODS and self._captured > 0:

@@ -210,7 +210,7 @@ class VoiceProcessing:
         talk = self._meter.see(
             reference_dbfs, level_dbfs(period), level_dbfs(sent), audible=self._tracker.delay_frames is not None
         )
-        if talk.metered:
+        if talk.far and self._tracker.delay_frames is not None:
             self._judge()
         if talk.far and self._proving:
             self._prove()
@@ -227,13 +227,14 @@ class VoiceProcessing:
             self._proving = 0
 
     def _judge(self) -> None:
-        """A canceller that leaves an echo for long is helped by half duplex until it does better."""
-        erle_db = self._meter.erle_db
-        if erle_db is None or self._canceller is None or not self._switches.echo:
+        """A canceller that leaves an echo for long, in its best moments too, is helped by half duplex until it does
+        better."""
+        best_db = self._meter.best_db
+        if self._canceller is None or not self._switches.echo or self._proving:
             return
-        if erle_db < POOR_DB:
+        if best_db < POOR_DB:
             self._poor_periods = min(POOR_PERIODS, self._poor_periods + 1)
-        elif erle_db > GOOD_DB:
+        elif best_db > GOOD_DB:
             self._poor_periods = max(0, self._poor_periods - 3)
         if self._poor_periods in (0, POOR_PERIODS):
             self._poor = self._poor_periods == POOR_PERIODS
