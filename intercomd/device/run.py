@@ -157,6 +157,8 @@ def _assemble(
         connect_limit_s=config.call.connect_timeout_s,
         transport_policy=config.ice.transport_policy,
         allow_loopback=config.ice.allow_loopback,
+        interfaces=config.ice.interfaces,
+        exclude_interfaces=config.ice.exclude_interfaces,
         silent_s=config.call.silent_s,
         lost_s=config.call.lost_s,
     )

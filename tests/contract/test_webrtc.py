@@ -18,7 +18,7 @@ from aiortc import RTCConfiguration, RTCPeerConnection, RTCSessionDescription
 from aiortc.mediastreams import AudioStreamTrack, MediaStreamError, MediaStreamTrack
 from aiortc.rtp import RtpPacket
 
-from intercomd.adapters.webrtc import WebRtcMedia, peer, seam_intact, sound, spare
+from intercomd.adapters.webrtc import WebRtcMedia, interfaces, peer, seam_intact, sound, spare
 from intercomd.adapters.webrtc import ice as webrtc_ice
 from intercomd.core.protocol import Candidate, IceServer, Sdp
 from intercomd.media.epoch import Silent
@@ -261,6 +261,36 @@ async def test_loopback_is_offered_only_where_wanted_or_alone(monkeypatch: pytes
     assert await offered(allow_loopback=True) == {"127.0.0.1", "127.0.0.2"}
     monkeypatch.setattr(ice, "get_host_addresses", lambda **_: [])
     assert await offered() == {"127.0.0.1"}
+
+
+def test_the_kernel_tells_which_interface_an_address_belongs_to() -> None:
+    names = interfaces.interfaces()
+    assert names["127.0.0.1"] == "lo"
+    assert set(ice.get_host_addresses(use_ipv4=True, use_ipv6=True)) <= set(names)
+
+
+NAMES = {"192.0.2.5": "eth0", "192.0.2.6": "wlan0", "172.17.0.1": "docker0", "2001:db8::5": "eth0"}
+
+
+@pytest.mark.parametrize(
+    ("wanted", "unwanted", "offered"),
+    [
+        ((), (), ["192.0.2.5", "192.0.2.6", "172.17.0.1", "2001:db8::5", "198.51.100.1"]),
+        ((), ("docker*", "veth*"), ["192.0.2.5", "192.0.2.6", "2001:db8::5", "198.51.100.1"]),
+        (("eth?",), ("docker*",), ["192.0.2.5", "2001:db8::5"]),
+        (("docker0",), ("docker*",), ["172.17.0.1"]),
+        (("usb0",), (), []),
+    ],
+)
+def test_which_addresses_are_offered(wanted: tuple[str, ...], unwanted: tuple[str, ...], offered: list[str]) -> None:
+    assert interfaces.offered([*NAMES, "198.51.100.1"], NAMES, wanted, unwanted) == offered
+
+
+async def test_no_address_on_the_wanted_interfaces_is_a_loss_with_its_reason() -> None:
+    station = Station(WebRtcMedia(interfaces=["usb0"]))
+    station.media.start(1, True, ())
+    assert "[ice]" in await station.listener.heard("lost", 1)
+    await station.close()
 
 
 async def test_two_stations_on_a_machine_without_any_network(

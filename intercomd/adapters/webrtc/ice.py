@@ -13,6 +13,7 @@ from aiortc import RTCConfiguration, RTCIceServer, RTCPeerConnection
 from aiortc.rtcconfiguration import RTCBundlePolicy, RTCIceTransportPolicy
 from aiortc.rtcicetransport import parse_stun_turn_uri
 
+from intercomd.adapters.webrtc.interfaces import interfaces, offered
 from intercomd.core.protocol import IceServer
 
 _log = logging.getLogger(__name__)
@@ -28,12 +29,15 @@ class IceSettings:
     gather_limit_s: float
     relay_only: bool
     allow_loopback: bool
+    interfaces: tuple[str, ...] = ()
+    exclude_interfaces: tuple[str, ...] = ()
 
     def chosen(self, addresses: list[str]) -> list[str]:
         """The host addresses to offer, of those that aioice found (none for relay only)."""
-        if self.relay_only or (addresses and not self.allow_loopback):
+        if self.relay_only:
             return addresses
-        return [*addresses, LOOPBACK]
+        wanted = offered(addresses, interfaces(), self.interfaces, self.exclude_interfaces)
+        return wanted if addresses and not self.allow_loopback else [*wanted, LOOPBACK]
 
 
 def local_addresses() -> tuple[str, ...]:

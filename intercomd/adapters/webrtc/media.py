@@ -31,10 +31,12 @@ class WebRtcMedia:
         dtx: bool = False,
         complexity: int = 5,
         buffer_ms: int = 40,
-        gather_limit_s: float = 1.0,
+        gather_limit_s: float = 0.5,
         connect_limit_s: float = 10.0,
         transport_policy: str = "all",
         allow_loopback: bool = False,
+        interfaces: Sequence[str] = (),
+        exclude_interfaces: Sequence[str] = (),
         silent_s: float = 1.0,
         lost_s: float = 3.0,
     ) -> None:
@@ -43,7 +45,9 @@ class WebRtcMedia:
         self._listener = listener
         self._sent = SentVoice(bitrate_bps=bitrate_bps, frame_ms=frame_ms, fec=fec, dtx=dtx, complexity=complexity)
         self._received = ReceivedVoice(buffer_ms=buffer_ms)
-        self._ice = IceSettings(gather_limit_s, transport_policy == "relay", allow_loopback)
+        self._ice = IceSettings(
+            gather_limit_s, transport_policy == "relay", allow_loopback, tuple(interfaces), tuple(exclude_interfaces)
+        )
         self._limits = EpochLimits(connect_limit_s, Limits(silent_s=silent_s, lost_s=lost_s))
         self.seam = seam_intact()
         """False: aiortc's own audio buffer is used (`SEAM_BROKEN`)."""

@@ -111,8 +111,10 @@ class Peer:
             await self._pc.setLocalDescription()
             text = self._pc.localDescription.sdp
         if "a=candidate:" not in text:
-            lack = "no TURN server gave an address and transport_policy is relay"
-            raise PeerError(f"there is no ICE candidate: {lack if self._ice.relay_only else 'no network address'}")
+            lack = "no network address on the interfaces that [ice] allows"
+            if self._ice.relay_only:
+                lack = "no TURN server gave an address and transport_policy is relay"
+            raise PeerError(f"there is no ICE candidate: {lack}")
         mark_as_voice(self._connection())
         return Sdp("offer" if self._offerer else "answer", text)
 
