@@ -53,14 +53,18 @@ class Laboratory(House):
     answered_s = 0.0
     """How long the last call took from the answer until both were connected."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, relayed: bool = True) -> None:
+        """`relayed`: with TURN servers."""
         super().__init__(settled_s=0.0)
+        self._relayed = relayed
 
     async def _open(self) -> None:
         root = Path(tempfile.mkdtemp(prefix="intercomd-lab-"))
         self._stack.callback(shutil.rmtree, root, ignore_errors=True)
         self.network = self._stack.enter_context(Network())
-        self.relays = await self._stack.enter_async_context(Relays(self.network, root))
+        self.relays = Relays(self.network, root)
+        if self._relayed:
+            await self._stack.enter_async_context(self.relays)
         planned = plan(root, HUB_PORT)
         stations = tuple(planned.station(name) for name in STATIONS)
         self.household = _Household(planned.root, planned.hub_port, stations)
@@ -83,7 +87,7 @@ class Laboratory(House):
         """What a house on one machine forbids."""
         open_hub: dict[str, Any] = {"listen": "0.0.0.0", "allow_insecure": True, "public_url": self.hub_url}
         return {
-            "hub": {**open_hub, **self.relays.hub_table},
+            "hub": {**open_hub, **(self.relays.hub_table if self._relayed else {})},
             "station": {"allow_insecure": True},
             "ice": {"allow_loopback": False},
         }
