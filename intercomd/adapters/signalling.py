@@ -28,7 +28,7 @@ from intercomd.errors import ErrorCode
 from intercomd.ids import InstanceId
 from intercomd.link.hub_url import check_hub_url
 from intercomd.link.supervised import Json, Line, SupervisedSignalling
-from intercomd.link.trust import Trust, is_about_time, time_words, trust
+from intercomd.link.trust import NOTHING_KNOWN, Known, Trust, is_about_time, time_words, trust
 from intercomd.ports import Journal, Unreachable
 
 CLOSE_S = 1.0
@@ -257,7 +257,7 @@ class _Hub:
     token: Callable[[], str]
     instance: InstanceId
     capabilities: tuple[str, ...]
-    floor: Callable[[], float]
+    known_time: Callable[[], Known]
 
     def auth(self) -> Json:
         return encode(ConnectAuth(self.token(), self.instance, PROTOCOL_VERSION, list(self.capabilities)))
@@ -266,14 +266,14 @@ class _Hub:
         """None without TLS: the system's list of authorities takes 60 ms to read."""
         if self.url.startswith("http:"):
             return None
-        return trust(self.ca_file, self.floor(), time.time())
+        return trust(self.ca_file, self.known_time(), time.time())
 
 
 class SocketIoSignalling(SupervisedSignalling):
     """`ports.Signalling`. `token` and `ca_file` are read at every attempt, so that new ones are used without a
     restart; what is raised there (OSError, ValueError, ConfigError) is a failed attempt. With a `ca_file`, its
-    authority is trusted and no other. `clock_floor` is a time that has been for certain: a wall clock before it is
-    wrong (`link/trust.py`)."""
+    authority is trusted and no other. `known_time` is what is known of the time without the machine's clock
+    (`link/trust.py`)."""
 
     def __init__(
         self,
@@ -286,11 +286,11 @@ class SocketIoSignalling(SupervisedSignalling):
         ca_file: Path | None = None,
         allow_insecure: bool = False,
         limits: Limits | None = None,
-        clock_floor: Callable[[], float] = lambda: 0.0,
+        known_time: Callable[[], Known] = lambda: NOTHING_KNOWN,
     ) -> None:
         """Raises ValueError for a URL that a station must not use."""
         check_hub_url(url, allow_insecure=allow_insecure)
-        hub = _Hub(url, ca_file, token, instance, tuple(capabilities), clock_floor)
+        hub = _Hub(url, ca_file, token, instance, tuple(capabilities), known_time)
         super().__init__(lambda line: _Connection(line, hub), journal, limits)
 
 

@@ -9,6 +9,8 @@ time with each resync and each heartbeat, and is believed: who rang whom, and wh
 import time
 from collections.abc import Callable
 
+from intercomd.link.trust import Known
+
 THIS_VERSION_S = 1_767_225_600.0
 """2026-01-01: there was no such station before."""
 DRIFT_S = 2.0
@@ -36,6 +38,10 @@ class StationClock:
         """At the start: what the last process wrote down has been."""
         self._floor_s = max(self._floor_s, kept_at_s)
         self.rest()
+
+    def known(self) -> Known:
+        """For the certificate of the hub: its own word of a while ago, or what has been."""
+        return Known(self.now_s(), exact=True) if self._by_hub else Known(self._floor_s)
 
     def heard(self, hub_s: float) -> float:
         """The hub's time of this moment, in a form that may be used later: by how much it is before the monotonic

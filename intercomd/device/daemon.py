@@ -75,6 +75,8 @@ class Parts:
 def _hub_code(link: LinkStatus) -> ErrorCode | None:
     if link.state == "refused":
         return ErrorCode.HUB_REFUSED
+    if link.cause is not None:
+        return link.cause
     return ErrorCode.HUB_UNREACHABLE if link.failed_attempts >= FAILED_ATTEMPTS_SHOWN else None
 
 

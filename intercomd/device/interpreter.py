@@ -34,7 +34,7 @@ from intercomd.core.effects import (
     StartTimer,
     StopMedia,
 )  # fmt: skip
-from intercomd.core.events import Event, Replied, TimerFired, Unanswered
+from intercomd.core.events import ClockSet, Event, Replied, TimerFired, Unanswered
 from intercomd.core.protocol import CallMetrics, IceServer, Metrics, Reply, Request
 from intercomd.core.snapshot import Route, Volumes
 from intercomd.core.station import Station, shown
@@ -42,6 +42,8 @@ from intercomd.errors import ErrorCode
 from intercomd.ports import Journal, Media, Signalling, Store, StoreError, Unreachable
 
 PERSIST_LIMIT_S = 0.3
+CLOCK_TOLD_S = 60.0
+"""A clock that was off by more is told to the technician: earlier lines of the journal have wrong times."""
 _WITH_QUALITY = frozenset(
     {
         ErrorCode.CALL_CONNECTED,
@@ -81,12 +83,22 @@ class Outside:
     signalling: Signalling
     journal: Journal
     clock: Callable[[], float]
-    """Wall clock, Unix seconds."""
+    """Unix seconds that jump only by `follow_time`."""
     network: Callable[[], str]
     """The path to the hub for the journal's NETWORK field."""
     flush_outbox: Callable[[], None]
     ice: IceServers
     """Hears of the hub's servers with each resync; chooses those that the next connection gets."""
+    follow_time: Callable[[float], float | None] = lambda _: None
+    """`StationClock.follow`."""
+
+
+@dataclass(frozen=True, slots=True)
+class _HubTime:
+    """The hub's time as `StationClock.heard` gave it: it takes its turn among the events, so that none falls between
+    the clock's move and that of the call's times."""
+
+    offset_s: float
 
 
 @dataclass(slots=True)
@@ -98,7 +110,7 @@ class Interpreter:
     outside: Outside
     on_change: Callable[[Station], None]
     store_failing: bool = False
-    _events: asyncio.Queue[Event] = field(default_factory=asyncio.Queue)
+    _events: asyncio.Queue[Event | _HubTime] = field(default_factory=asyncio.Queue)
     _timers: dict[str, asyncio.TimerHandle] = field(default_factory=dict)
     _requests: set[asyncio.Task[None]] = field(default_factory=set)
     _last_metrics: Metrics | None = None
@@ -108,11 +120,19 @@ class Interpreter:
         """From the event loop only; other threads hop by `call_soon_threadsafe`."""
         self._events.put_nowait(event)
 
+    def hear_hub_time(self, offset_s: float) -> None:
+        """`StationClock.heard`'s."""
+        self._events.put_nowait(_HubTime(offset_s))
+
     async def run(self) -> None:
         """Until cancelled. An exception here is a fault of ours and ends the process (crash-only)."""
         try:
             while True:
-                await self.handle(await self._events.get())
+                event = await self._events.get()
+                if isinstance(event, _HubTime):
+                    await self._follow_time(event.offset_s)
+                else:
+                    await self.handle(event)
         finally:
             for handle in self._timers.values():
                 handle.cancel()
@@ -123,6 +143,14 @@ class Interpreter:
     def trace_into(self, write: Callable[[Event, tuple[Effect, ...], float], None]) -> None:
         """Log every step, for `intercomd replay`."""
         self._trace = write
+
+    async def _follow_time(self, offset_s: float) -> None:
+        shift_s = self.outside.follow_time(offset_s)
+        if shift_s is None:
+            return
+        if abs(shift_s) > CLOCK_TOLD_S:
+            self.outside.journal.report(ErrorCode.CLOCK_SET, reason=f"it was {-shift_s:+.0f} s off")
+        await self.handle(ClockSet(shift_s))
 
     async def handle(self, event: Event) -> None:
         """One event and its effects."""

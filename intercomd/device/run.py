@@ -8,9 +8,8 @@ import asyncio
 import gc
 import os
 import signal
-import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from intercomd import __version__
@@ -29,6 +28,7 @@ from intercomd.core.events import Booted
 from intercomd.core.protocol import Resync
 from intercomd.core.snapshot import Route, Snapshot
 from intercomd.core.station import Settings, Station
+from intercomd.device.clock import StationClock
 from intercomd.device.control import Control
 from intercomd.device.daemon import Daemon, Parts
 from intercomd.device.health import watch
@@ -39,6 +39,7 @@ from intercomd.device.panel import Panel
 from intercomd.device.servers import IceServers
 from intercomd.device.trace import Trace
 from intercomd.errors import ErrorCode
+from intercomd.flash.instant import Instant
 from intercomd.ids import IdentityId, fresh_instance_id
 from intercomd.media.engine import AudioPcms, Engine
 from intercomd.media.processing import Switches, VoiceProcessing
@@ -94,8 +95,10 @@ def settings_of(config: Config) -> Settings:
 
 async def _run(config: Config, journal: Journal) -> None:
     settings = settings_of(config)
-    store = SqliteStore(Path(config.station.state_dir))
+    clock = StationClock()
+    store = SqliteStore(Path(config.station.state_dir), lambda: Instant.now(clock.now_s))
     loaded = await _load(store, journal)
+    clock.not_before(loaded.kept_at_s or 0.0)
     board = panel_board(config.panel)
     daemon = Daemon(
         config.station.name,
@@ -104,7 +107,7 @@ async def _run(config: Config, journal: Journal) -> None:
         config.panel.pin_factory == "mock",
         push_to_talk=config.audio.push_to_talk,
     )
-    parts, outbox = _assemble(config, daemon, journal, store, loaded, settings, board)
+    parts, outbox = _assemble(config, daemon, journal, store, loaded, settings, board, clock)
     trace = _open_trace(config, parts.interpreter)
     journal.report(
         ErrorCode.STATION_STARTED,
@@ -115,13 +118,13 @@ async def _run(config: Config, journal: Journal) -> None:
         async with asyncio.TaskGroup() as group:
             await _start(daemon, loaded)
             group.create_task(parts.interpreter.run(), name="interpreter")
-            group.create_task(parts.signalling.run(daemon.link_changed, daemon.noticed), name="signalling")
+            hub_time = _hub_time(parts.interpreter, clock)
+            signalling = parts.signalling.run(daemon.link_changed, daemon.noticed, hub_time)
+            group.create_task(signalling, name="signalling")
             group.create_task(outbox.run(), name="outbox")
             group.create_task(parts.ice.run(), name="ICE servers")
             group.create_task(_follow_network(config, daemon), name="network")
-            group.create_task(
-                watch(parts.engine.levels, lambda: parts.engine.failed, parts.supervisor, daemon.tick), name="health"
-            )
+            group.create_task(_watch(parts, daemon, clock), name="health")
             group.create_task(_announce(daemon), name="announce")
             group.create_task(_until_signal(), name="signals")
     finally:
@@ -129,6 +132,19 @@ async def _run(config: Config, journal: Journal) -> None:
         await _take_down(parts, store)
         if trace is not None:
             trace.close()
+
+
+def _hub_time(interpreter: Interpreter, clock: StationClock) -> Callable[[float], None]:
+    return lambda hub_s: interpreter.hear_hub_time(clock.heard(hub_s))
+
+
+async def _watch(parts: Parts, daemon: Daemon, clock: StationClock) -> None:
+    def tick() -> None:
+        if parts.interpreter.station.call is None:
+            clock.rest()
+        daemon.tick()
+
+    await watch(parts.engine.levels, lambda: parts.engine.failed, parts.supervisor, tick)
 
 
 async def _load(store: Store, journal: Journal) -> Loaded:
@@ -143,9 +159,16 @@ async def _load(store: Store, journal: Journal) -> Loaded:
 
 
 def _assemble(
-    config: Config, daemon: Daemon, journal: Journal, store: Store, loaded: Loaded, settings: Settings, board: Board
+    config: Config,
+    daemon: Daemon,
+    journal: Journal,
+    store: Store,
+    loaded: Loaded,
+    settings: Settings,
+    board: Board,
+    clock: StationClock,
 ) -> tuple[Parts, Outbox]:
-    signalling = _signalling(config, journal, loaded)
+    signalling = _signalling(config, journal, loaded, clock)
     media = WebRtcMedia(
         daemon,
         bitrate_bps=config.audio.bitrate_bps,
@@ -192,7 +215,8 @@ def _assemble(
         store=store,
         signalling=signalling,
         journal=journal,
-        clock=time.time,
+        clock=clock.now_s,
+        follow_time=clock.follow,
         network=lambda: network_path(config.station.hub_url),
         flush_outbox=outbox.flush,
         ice=ice,
@@ -213,7 +237,7 @@ def _assemble(
     return parts, outbox
 
 
-def _signalling(config: Config, journal: Journal, loaded: Loaded) -> SocketIoSignalling:
+def _signalling(config: Config, journal: Journal, loaded: Loaded, clock: StationClock) -> SocketIoSignalling:
     station = config.station
     return SocketIoSignalling(
         station.hub_url,
@@ -223,6 +247,7 @@ def _signalling(config: Config, journal: Journal, loaded: Loaded) -> SocketIoSig
         journal,
         ca_file=Path(station.hub_ca_file) if station.hub_ca_file else None,
         allow_insecure=station.allow_insecure,
+        known_time=clock.known,
     )
 
 
@@ -279,7 +304,7 @@ async def _start(daemon: Daemon, loaded: Loaded) -> None:
     """The order: lamps first, then the saved call, then the card; the hub and the control socket come last."""
     parts = daemon.parts
     daemon.start_panel()
-    parts.interpreter.post(Booted(loaded.snapshot, loaded.age_s))
+    parts.interpreter.post(Booted(loaded.snapshot, loaded.age_s, loaded.kept_at_s))
     parts.engine.start()
     await parts.control.start()
 

@@ -37,6 +37,7 @@ from intercomd.errors import ErrorCode
 from intercomd.fakes.signalling import FakeHubLink, FakeSignalling, SilentJournal
 from intercomd.ids import InstanceId
 from intercomd.link.supervised import SupervisedSignalling
+from intercomd.link.trust import NOTHING_KNOWN, Known
 from intercomd.ports import Unreachable
 from tests.contract.loopback_hub import ACCEPT, OPEN, STALL, WAIT, LoopbackHub, black_hole, free_port, raw_hub
 
@@ -714,12 +715,14 @@ async def hub_with_tls(
         await hub.stop()
 
 
-def over_tls(hub: LoopbackHub, ca_file: Path | None, floor: timedelta | None = None) -> SocketIoSignalling:
-    """`floor`: how far the machine's clock is behind what is known to have been."""
-    floor_s = time.time() + floor.total_seconds() if floor is not None else 0.0
+def over_tls(
+    hub: LoopbackHub, ca_file: Path | None, off: timedelta | None = None, *, exact: bool = False
+) -> SocketIoSignalling:
+    """`off`: how far what is known of the time is after the machine's clock."""
+    known = Known(time.time() + off.total_seconds(), exact) if off is not None else NOTHING_KNOWN
     return SocketIoSignalling(
         f"https://127.0.0.1:{hub.port}", lambda: "token", InstanceId("i"), (), SilentJournal(),
-        ca_file=ca_file, limits=QUICK, clock_floor=lambda: floor_s,
+        ca_file=ca_file, limits=QUICK, known_time=lambda: known,
     )  # fmt: skip
 
 
@@ -779,23 +782,39 @@ async def test_a_certificate_of_another_time_names_the_clock_once(
 
 async def test_a_clock_that_is_behind_for_certain_does_not_keep_a_pinned_hub_out(tmp_path: Path) -> None:
     async with hub_with_tls(tmp_path, A_DAY, 9 * A_DAY) as (hub, certificate):
-        signalling = over_tls(hub, certificate, floor=3 * A_DAY)
+        signalling = over_tls(hub, certificate, off=3 * A_DAY)
         async with running(signalling):
             await signalling.request(Resync())
 
 
 async def test_a_certificate_that_ended_before_what_is_known_to_have_been_is_refused(tmp_path: Path) -> None:
     async with hub_with_tls(tmp_path, -A_DAY, A_DAY) as (hub, certificate):
-        reason, _, _ = await refused_for(over_tls(hub, certificate, floor=3 * A_DAY))
+        reason, _, _ = await refused_for(over_tls(hub, certificate, off=3 * A_DAY))
         assert "has ended on" in reason
         assert hub.attempts == 0, "the token was not shown"
+
+
+@pytest.mark.parametrize("off", [timedelta(days=365), timedelta(days=-365)])
+async def test_a_clock_that_jumped_by_a_year_does_not_keep_the_link_down(tmp_path: Path, off: timedelta) -> None:
+    """The hub itself has told the time before it was lost."""
+    async with hub_with_tls(tmp_path, off - A_DAY, off + A_DAY) as (hub, certificate):
+        signalling = over_tls(hub, certificate, off, exact=True)
+        async with running(signalling):
+            await signalling.request(Resync())
+
+
+async def test_a_certificate_that_has_not_begun_by_the_hubs_own_time_is_refused(tmp_path: Path) -> None:
+    async with hub_with_tls(tmp_path, 9 * A_DAY, 20 * A_DAY) as (hub, certificate):
+        reason, _, _ = await refused_for(over_tls(hub, certificate, 3 * A_DAY, exact=True))
+        assert "begins on" in reason
+        assert hub.attempts == 0
 
 
 async def test_a_clock_that_is_behind_does_not_let_a_strangers_certificate_in(tmp_path: Path) -> None:
     (tmp_path / "other").mkdir()
     stranger, _ = make_certificate(tmp_path / "other")
     async with hub_with_tls(tmp_path) as (hub, _):
-        reason, cause, _ = await refused_for(over_tls(hub, stranger, floor=3 * A_DAY))
+        reason, cause, _ = await refused_for(over_tls(hub, stranger, off=3 * A_DAY))
         assert reason.startswith("the hub's certificate is not trusted: ")
         assert cause is None
         assert hub.attempts == 0

@@ -59,6 +59,18 @@ def test_a_floor_from_a_wrong_clock_does_not_outlive_the_hubs_word() -> None:
     assert clock.now_s() == NOW_S
 
 
+def test_what_is_known_is_a_floor_until_the_hub_has_spoken() -> None:
+    machine = Machine(0.0)
+    clock = machine.clock(NOW_S)
+    assert (clock.known().at_s, clock.known().exact) == (NOW_S, False)
+    assert clock.known().contradicts(machine.wall_s)
+    assert not clock.known().contradicts(NOW_S + YEAR_S)
+    clock.follow(clock.heard(NOW_S + 60))
+    assert (clock.known().at_s, clock.known().exact) == (NOW_S + 60, True)
+    assert clock.known().contradicts(NOW_S + YEAR_S)
+    assert not clock.known().contradicts(NOW_S)
+
+
 def test_at_rest_a_time_servers_correction_is_taken_until_a_hub_has_spoken() -> None:
     machine = Machine(NOW_S)
     clock = machine.clock()

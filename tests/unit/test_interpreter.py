@@ -182,3 +182,30 @@ async def test_journal_lines_carry_what_a_technician_needs(interpreter: Interpre
     assert {"CALL_ID", "PEER", "PHASE", "EPOCH", "NETWORK"} <= {name.upper() for name in fields}
     assert interpreter.station.call is not None
     assert interpreter.station.call.phase is Phase.CONNECTING
+
+
+@pytest.mark.parametrize(("shift_s", "told"), [(-86400.0, True), (5.0, False)])
+async def test_the_hubs_time_takes_its_turn_among_the_events(
+    interpreter: Interpreter, journal: FakeJournal, shift_s: float, told: bool
+) -> None:
+    """What was heard before it has the old times, what comes after it the new ones, and the call's times move along."""
+    now_s = 1_900_000_000.0
+    interpreter.outside.clock = lambda: now_s
+
+    def follow(offset_s: float) -> float:
+        nonlocal now_s
+        now_s += offset_s
+        return offset_s
+
+    interpreter.outside.follow_time = follow
+    await registered(interpreter)
+    interpreter.post(CallPressed(C1))
+    interpreter.hear_hub_time(shift_s)
+    running = asyncio.create_task(interpreter.run())
+    while now_s == 1_900_000_000.0:
+        await asyncio.sleep(0)
+    running.cancel()
+    await asyncio.wait([running])
+    assert interpreter.station.call is not None
+    assert interpreter.station.call.started_at == now_s
+    assert (ErrorCode.CLOCK_SET in journal.codes) is told
