@@ -1,5 +1,7 @@
 """One suite for `FakeCard` and for `AlsaCard` over a private PulseAudio; then what only alsa-lib can do wrong."""
 
+import os
+import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -328,6 +330,86 @@ def test_engine_carries_a_voice_from_microphone_to_speaker_and_survives_a_pulled
     assert engine.failed is None
     assert lit == [True, False, True, False]
     assert cards == [Card.READY, Card.MISSING, Card.READY]
+
+
+# --------------------------------------------------------------------------------- a sound server of its own
+
+PLUGGED = AudioPcms({Route.SPEAKER: SPEAKER}, {Route.SPEAKER: MICROPHONE})
+
+
+class Server:
+    """A rig whose server can be stopped, killed and started again, with an engine upon it."""
+
+    def __init__(self, rig: SoundRig) -> None:
+        self.rig = rig
+        self.cards: list[Card] = []
+        self.lit: list[bool] = []
+        echo = Echo()
+        told = lambda state, _message: self.cards.append(state)  # noqa: E731
+        self.engine = Engine(AlsaCard(), PLUGGED, echo, echo, told, self.lit.append, lambda _line, _frames: None)
+
+    @property
+    def pid(self) -> int:
+        children = [pid for task in Path("/proc/self/task").glob("*/children") for pid in task.read_text().split()]
+        (pid,) = {int(pid) for pid in children if self._socket in _sockets_of(pid)}
+        return pid
+
+    @property
+    def _socket(self) -> str:
+        return self.rig.env["PULSE_SERVER"].removeprefix("unix:")
+
+    def start_again(self) -> None:
+        Path(self._socket).unlink(missing_ok=True)
+        self.rig._serve()
+        self.rig._fence()
+        self.rig.plug("wall")
+
+
+def _sockets_of(pid: str) -> str:
+    return Path(f"/proc/{pid}/cmdline").read_text()
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    with SoundRig(["wall"]) as rig:
+        for name, value in rig.env.items():
+            monkeypatch.setenv(name, value)
+        server = Server(rig)
+        with server.engine:
+            server.engine.open_microphone()
+            until(lambda: server.cards == [Card.READY] and server.engine.microphone_open, 3.0)
+            yield server
+            assert server.engine.failed is None
+
+
+@pytest.mark.platform("pulseaudio", "alsa-pulse")
+def test_a_sound_server_that_dies_is_a_missing_card_and_in_use_within_2_s_of_its_return(server: Server) -> None:
+    os.kill(server.pid, signal.SIGKILL)
+    until(lambda: server.cards[-1] is Card.MISSING and not server.engine.microphone_open, 1.0)
+    assert server.lit[-1] is False
+    time.sleep(2.0)  # the back-off is at its longest
+    server.start_again()
+    took_s = until(lambda: server.cards[-1] is Card.READY and server.engine.microphone_open, 2.5)
+    assert took_s < 2.0
+    assert server.lit == [True, False, True]
+
+
+@pytest.mark.platform("pulseaudio", "alsa-pulse")
+def test_a_sound_server_that_hangs_is_a_missing_card_and_nothing_else_hangs_with_it(server: Server) -> None:
+    """alsa-lib waits for it without a limit, and pyalsaaudio would hold the GIL meanwhile."""
+    pid, longest_s, last_s = server.pid, 0.0, time.monotonic()
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        began_s = last_s
+        while time.monotonic() - began_s < 4.0:
+            time.sleep(0.01)
+            longest_s, last_s = max(longest_s, time.monotonic() - last_s), time.monotonic()
+        assert server.cards == [Card.READY, Card.MISSING]
+        assert server.lit == [True, False]
+        assert longest_s < 0.3
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    until(lambda: server.cards[-1] is Card.READY and server.engine.microphone_open, 2.5)
 
 
 # ----------------------------------------------------------------------------------------------- only alsa-lib

@@ -8,6 +8,7 @@ from typing import Any
 import alsaaudio
 
 from intercomd.adapters.alsa.faults import LIMIT_S, gone, says, stuck
+from intercomd.adapters.alsa.hung import HungPcms
 from intercomd.adapters.alsa.opening import Open, close
 from intercomd.adapters.alsa.playout import SHORTEST_WAIT_S
 from intercomd.adapters.alsa.shape import FromCard
@@ -19,8 +20,8 @@ from intercomd.ports import CardError
 class AlsaCapture:
     """For one thread. Raises `CardError` when `open_pcm` does."""
 
-    def __init__(self, open_pcm: Open, pcm: str) -> None:
-        self._open, self._pcm = open_pcm, pcm
+    def __init__(self, open_pcm: Open, pcm: str, hung: HungPcms | None = None) -> None:
+        self._open, self._pcm, self._hung = open_pcm, pcm, hung or HungPcms()
         self._handle: Any = None
         self._read_until_s: float | None = None
         """When the last frame that was read had just been captured."""
@@ -63,7 +64,7 @@ class AlsaCapture:
     def _await_frames(self, deadline_s: float) -> None:
         left_s = deadline_s - time.monotonic()
         if left_s <= 0:
-            raise stuck(self._pcm)
+            raise self._stuck()
         ready = self._poll.poll(left_s * 1000)
         try:
             # Plugins clear their own wake-up in here; without it poll() returns at once for ever.
@@ -84,6 +85,11 @@ class AlsaCapture:
         since_s = now_s if self._read_until_s is None else self._read_until_s
         self._read_until_s = now_s
         return max(1, round((now_s - since_s) * RATE_HZ) + dropped)
+
+    def _stuck(self) -> CardError:
+        handle, self._handle = self._handle, None
+        self._hung.leave(self._pcm, "capture", handle)
+        return stuck(self._pcm)
 
     def _open_handle(self) -> Any:
         if self._handle is None:

@@ -70,8 +70,7 @@ def _opened(pcm: str, direction: Direction, shape: Shape) -> Any:
 def close(handle: Any) -> None:
     """drop() first: close() drains a playback PCM, up to its whole buffer. Both may fail on a card that is gone.
 
-    alsa-lib's pulse plugin waits in both for its server without a limit, under the GIL: a sound server that hangs (not
-    one that ends) stops the process here, and the watchdog restarts it. A real card's drop() is one ioctl."""
+    Neither may be called on a PCM that hangs: `hung.py`."""
     if handle is not None:
         with suppress(alsaaudio.ALSAAudioError):
             handle.drop()

@@ -8,6 +8,7 @@ from typing import Any, Final
 import alsaaudio
 
 from intercomd.adapters.alsa.faults import LIMIT_S, gone, says, stuck
+from intercomd.adapters.alsa.hung import HungPcms
 from intercomd.adapters.alsa.opening import Open, close
 from intercomd.adapters.alsa.shape import ToCard
 from intercomd.core.events import Card
@@ -23,8 +24,8 @@ _REFILL_FRAMES: Final = (QUEUED_PERIODS - 1) * PERIOD_FRAMES
 class AlsaPlayout:
     """For one thread. Raises `CardError` when `open_pcm` does."""
 
-    def __init__(self, open_pcm: Open, pcm: str) -> None:
-        self._open, self._pcm = open_pcm, pcm
+    def __init__(self, open_pcm: Open, pcm: str, hung: HungPcms | None = None) -> None:
+        self._open, self._pcm, self._hung = open_pcm, pcm, hung or HungPcms()
         self._handle: Any = None
         self._begin()
 
@@ -61,7 +62,7 @@ class AlsaPlayout:
                 continue
             block = block[taken * self._shape.frame_bytes :]
             if time.monotonic() > deadline_s and block:
-                raise stuck(self._pcm)
+                raise self._stuck()
         return lost
 
     def queued_frames(self) -> int:
@@ -86,7 +87,7 @@ class AlsaPlayout:
             if due_in_s == 0:
                 return queued
             if now_s > deadline_s:
-                raise stuck(self._pcm)
+                raise self._stuck()
             time.sleep(min(max(due_in_s, SHORTEST_WAIT_S), LIMIT_S))
 
     def _take(self, block: bytes, queued: int) -> int:
@@ -116,6 +117,11 @@ class AlsaPlayout:
         self.close()
         self._begin(told=told)
         self._fresh = False
+
+    def _stuck(self) -> CardError:
+        handle, self._handle = self._handle, None
+        self._hung.leave(self._pcm, "playback", handle)
+        return stuck(self._pcm)
 
     def _open_handle(self) -> Any:
         if self._handle is None:
