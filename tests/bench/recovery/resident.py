@@ -109,6 +109,7 @@ async def page_trial(ground: Ground, person: Resident, name: str, fault: Fault) 
         made.page = await heard_at_the_page(person, made.since_s)
         made.end_s = monotonic()
         made.heard = {CALLER: ear.heard()}
+    ground.over(name, made)
     await lab.quiet()
     await person.phase("idle")
     return made

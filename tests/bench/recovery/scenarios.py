@@ -4,6 +4,7 @@ import asyncio
 import signal
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
+from functools import partial
 from time import monotonic
 
 from intercomd.demo.house import HUB
@@ -30,15 +31,11 @@ Trials = list[Trial]
 
 
 async def station_killed(ground: Ground) -> Trials:
-    async def kill(made: Trial, victim: str) -> None:
+    async def kill(victim: str, made: Trial) -> None:
         ground.lab.supervisor.kill(victim)
         await _away(ground, victim)
 
-    return [
-        await trial(ground, "station-killed", lambda made, who=who: kill(made, who))
-        for _ in range(KILLS)
-        for who in (CALLEE, CALLER)
-    ]
+    return [await trial(ground, "station-killed", partial(kill, who)) for _ in range(KILLS) for who in (CALLEE, CALLER)]
 
 
 async def both_killed(ground: Ground) -> Trials:
@@ -98,7 +95,7 @@ async def away(ground: Ground) -> Trials:
 
 
 async def cuts(ground: Ground) -> Trials:
-    async def cut(made: Trial, seconds: float, room: str) -> None:
+    async def cut(seconds: float, room: str, made: Trial) -> None:
         breaking, mending = _cut(ground.lab.network, room)
         await asyncio.to_thread(breaking, room)
         try:
@@ -112,7 +109,7 @@ async def cuts(ground: Ground) -> Trials:
         await trial(
             ground,
             f"cut-{seconds:g}",
-            lambda made, seconds=seconds, room=room: cut(made, seconds, room),
+            partial(cut, seconds, room),
             beside=True,
             at_least_s=5.0,
         )

@@ -66,6 +66,12 @@ class Ground:
     directory: Path
     calls: dict[str, list[str]] = field(default_factory=dict)
 
+    def over(self, name: str, made: Trial) -> None:
+        """For those who wait."""
+        took_s = monotonic() - made.begun_s
+        same = "the same call" if made.same_call else f"another call: {made.call_ids}"
+        print(f"    {name}, call {len(self.calls[name])}: {took_s:.0f} s, {same} in epoch {made.epoch}", flush=True)
+
     def voice(self, listener: str) -> Pcm:
         """What should be heard there."""
         return voice_of(self.lab, OTHER[listener])
@@ -104,6 +110,7 @@ async def trial(
         made.end_s = monotonic()
         made.heard = {who: ear.heard() for who, ear in ears.items()}
         made.stock_state, made.pair = pair.media_state if pair else "", None
+    ground.over(name, made)
     await lab.quiet()
     return made
 
