@@ -202,8 +202,9 @@ def _connecting(station: Station, call: Call, event: Event, now_s: float) -> Ste
             return _accept_replied(station, call, reply, now_s)
         case Unanswered(AcceptCall(call.call_id)) if station.registered and call.epoch == 0:
             return station, (Send(AcceptCall(call.call_id)),)
-        case TimerFired(Timer("connect")) if call.epoch == 0:
-            # The hub has never confirmed the answer: there is no epoch to leave.
+        case TimerFired(Timer("connect")) if call.epoch == 0 and station.registered:
+            # The hub has never confirmed the answer: there is no epoch to leave. (Without a link it has not heard of it
+            # yet: like every attempt that waits for the link, the answer has the whole grace.)
             return closing.fail(station, call, ErrorCode.SETUP_TIMEOUT, EndReason.NETWORK, now_s)
         case _:
             return _in_call(station, call, event, now_s)

@@ -5,6 +5,7 @@ import pytest
 from intercomd.core import call as core
 from intercomd.core.effects import (
     ApplyRemote,
+    CancelTimer,
     CloseMicrophone,
     Jingle,
     OpenMicrophone,
@@ -500,6 +501,21 @@ def test_an_answer_that_the_hub_never_heard_is_given_again_after_a_power_cut() -
     desk = booted(saved(SavedPhase.CONNECTED))
     desk.hear(Replied(Resync(), Reply(ok=True, calls=(state(HubPhase.RINGING, epoch=0),))))
     assert desk.sent == [AcceptCall(C1)]
+
+
+def test_an_answer_that_the_hub_could_not_hear_waits_for_the_link() -> None:
+    """The hub died as somebody answered, and came back after the connect limit: the answer counts."""
+    desk = ringing_in().hear(CallPressed(C2), LinkDown(), Unanswered(AcceptCall(C1)))
+    desk.hear(TimerFired(Timer("connect", C1)))
+    assert desk.phase is Phase.CONNECTING
+    assert desk.only(StartTimer) == [StartTimer(Timer("absent", C1), desk.station.settings.grace_s)]
+    desk.hear(LinkUp(), Replied(Resync(), Reply(ok=True, calls=(state(HubPhase.RINGING, epoch=0),))))
+    assert desk.sent[-1] == AcceptCall(C1)
+    assert [effect.kind for effect in desk.only(CancelTimer)].count("absent") == 1
+    unheard = ringing_in().hear(CallPressed(C2), LinkDown(), TimerFired(Timer("connect", C1)))
+    assert unheard.hear(TimerFired(Timer("absent", C1))).phase is None
+    mute = ringing_in().hear(CallPressed(C2), TimerFired(Timer("connect", C1)))
+    assert mute.phase is Phase.ENDING, "a hub that is there and says nothing has its limit"
 
 
 def test_a_link_lost_during_set_up_asks_for_a_new_epoch() -> None:

@@ -32,7 +32,7 @@ RING_S = 8.0
 GRACE_S = 20.0
 SETTINGS: Tables = {
     "hub": {"grace_s": GRACE_S},
-    "call": {"grace_s": GRACE_S, "connect_timeout_s": 4.0, "setup_timeout_s": 5.0, "retry_window_s": 1.0},
+    "call": {"grace_s": GRACE_S, "retry_window_s": 1.0},
 }
 LOOK_AGAIN_S = 0.02
 READ_LIMIT_S = 2.0
