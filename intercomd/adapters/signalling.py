@@ -16,20 +16,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import aiohttp
-import engineio
-import socketio
-from socketio import packet
-
 from intercomd.config.mistakes import ConfigError
 from intercomd.core.link import Limits
 from intercomd.core.protocol import MAX_MESSAGE_BYTES, PROTOCOL_VERSION, ConnectAuth, encode
 from intercomd.errors import ErrorCode
 from intercomd.ids import InstanceId
 from intercomd.link.hub_url import check_hub_url
+from intercomd.link.no_authorities import no_authorities
 from intercomd.link.supervised import Json, Line, SupervisedSignalling
 from intercomd.link.trust import NOTHING_KNOWN, Known, Trust, is_about_time, time_words, trust
 from intercomd.ports import Journal, Unreachable
+
+with no_authorities():
+    import aiohttp
+    import engineio
+    import socketio
+    from socketio import packet
 
 CLOSE_S = 1.0
 """How long the hub may take to answer our close."""
