@@ -17,6 +17,7 @@ from tests.bench.ears import EarError
 from tests.bench.hands import Late
 from tests.bench.load import LoadWatch
 from tests.bench.programs import ProgramError
+from tests.bench.recovery.kills import kills
 from tests.bench.recovery.laboratory import STATIONS, STOCK_CALLEE, STOCK_CALLER, Laboratory
 from tests.bench.recovery.network import needs_root
 from tests.bench.recovery.rows import ROWS, Records
@@ -26,7 +27,9 @@ from tests.bench.report import Row, broken, invalid
 from tests.bench.voices import speaking
 from tests.netns.laboratory import LaboratoryError
 
-PARTS = tuple(SCENARIOS)
+KILLS = "kills"
+PARTS = (*SCENARIOS, KILLS)
+KILLS_LIMIT_S = 840.0
 PART_LIMIT_S = 300.0
 MAX_LAG_S = 0.05
 """Voices are dated by the ears' own threads; a fault that comes so late is dated when it comes."""
@@ -36,6 +39,12 @@ _FAULTS = (Late, PageError, EarError, ProgramError, ControlError, SoundError, Ho
 
 async def recovery(wanted: Sequence[str], load_before: float) -> list[Row]:
     """The rows of these parts; a part that breaks gives one row that says so, and the others go on."""
+    scenarios = [name for name in SCENARIOS if name in wanted]
+    rows = await _in_the_laboratory(scenarios, load_before) if scenarios else []
+    return [*rows, *(await _random_kills() if KILLS in wanted else [])]
+
+
+async def _in_the_laboratory(wanted: Sequence[str], load_before: float) -> list[Row]:
     reason = needs_root()
     if reason is not None:
         return [broken("the laboratory", reason)]
@@ -45,12 +54,25 @@ async def recovery(wanted: Sequence[str], load_before: float) -> list[Row]:
             lab = await stack.enter_async_context(Laboratory())
             stack.enter_context(speaking(lab, directory, (*STATIONS, STOCK_CALLER, STOCK_CALLEE)))
             ground = Ground(lab, directory)
-            reckonings = [await _part(name, SCENARIOS[name], ground, load_before) for name in PARTS if name in wanted]
+            reckonings = [await _part(name, SCENARIOS[name], ground, load_before) for name in wanted]
             await lab.stop_hub()
             records = Counter(record.call_id for record in await _read_records(lab.household.hub_database))
             return [row for reckon in reckonings for row in await asyncio.to_thread(reckon, records)]
     except (HouseError, SoundError, LaboratoryError) as error:
         return [broken("the laboratory", str(error))]
+
+
+async def _random_kills() -> list[Row]:
+    """What they find does not depend on how busy the machine is."""
+    print(f"  {KILLS}", flush=True)
+    try:
+        async with asyncio.timeout(KILLS_LIMIT_S):
+            return await kills()
+    except TimeoutError:
+        return [broken(KILLS, f"not over within {KILLS_LIMIT_S:g} s")]
+    except (*_FAULTS, ExceptionGroup) as error:
+        causes = error.exceptions if isinstance(error, ExceptionGroup) else (error,)
+        return [broken(KILLS, "; ".join(map(str, causes)))]
 
 
 async def _part(name: str, scenario: Scenario, ground: Ground, load_before: float) -> Reckon:
