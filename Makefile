@@ -34,7 +34,8 @@ bench-page: setup-test ## measure the resident's page in Chromium
 	@$(PY) -m tests.bench.page
 
 crash: setup-test ## cut the power at every instant of the store's life (SHORT=1: two minutes; SEED=N LEVEL=block|vfs|full)
-	@$(PY) -m tests.crash $(if $(SHORT),--short) $(if $(SEED),--seed $(SEED)) $(if $(LEVEL),--level $(LEVEL))
+	@$(PY) -m tests.crash $(if $(SHORT),--short) $(if $(SEED),--seed $(SEED)) $(if $(LEVEL),--level $(LEVEL)) \
+		$(if $(WHERE_POSSIBLE),--where-possible)
 
 reference: setup-run ## rewrite README.md's configuration reference
 	@$(PY) -m intercomd.config README.md

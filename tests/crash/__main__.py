@@ -1,6 +1,6 @@
 """`make crash`: the power fails at every instant of a station's life, and nothing that was acknowledged is lost.
 
-    python -m tests.crash [--short] [--seed N] [--level block|vfs]
+    python -m tests.crash [--short] [--seed N] [--level block|vfs|full] [--where-possible]
 
 Writes build/bench/crash.json. Exit status 1 where a state breaks the store's promise, where a mode that is known to
 lose data was not caught, and where too few states were tried: a run that tried nothing proves nothing. A broken state
@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
 
+from tests.allowed import known_missing
 from tests.bench.report import table, write
 from tests.capabilities import missing
 from tests.crash import budget, kernel
@@ -50,11 +51,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--short", action="store_true", help="a pass of less than two minutes, with lower gates")
     parser.add_argument("--seed", type=int, help="one life alone, as a report of a broken state names it")
     parser.add_argument("--level", choices=("block", "vfs", "full"), default="block", help="of that life")
+    words = "a machine that tests/known_missing.txt excuses passes untested"
+    parser.add_argument("--where-possible", action="store_true", help=words)
     options = parser.parse_args(argv)
     lacking = missing("crashlab")
     if lacking:
+        excused = options.where_possible and "crashlab" in known_missing()
         print(f"make crash needs root, /dev/fuse, loop devices and ext4: {lacking}", file=sys.stderr)
-        return 1
+        return 0 if excused else 1
     plan = SHORT if options.short else FULL
     if options.seed is not None:
         return _one(Trial(options.level, "shipped", options.seed, plan.parts.get(options.level, 4), 60))
@@ -76,7 +80,7 @@ def _all(plan: Plan, name: str) -> int:
         outcomes = list(_tried(pool, workers, plan, began_s))
         print("measuring what a call costs ...", flush=True)
         costs = spent.result(timeout=600.0)
-    figures, passed = rows(Measured(outcomes, costs, plan.gates, time.monotonic() - began_s))
+    figures, passed = rows(Measured(outcomes, costs, plan.budget_calls, plan.gates, time.monotonic() - began_s))
     path = OUTPUT / f"{name}.json"
     write(figures, path)
     print(f"\n{table(figures)}\n\n{'passed' if passed else 'FAILED'}; written to {path.relative_to(OUTPUT.parents[1])}")

@@ -2,7 +2,7 @@
 shipped store does what a call asks of it, at a call's own pace (ext4 writes its journal every 5 s by itself, so that a
 hurried measurement would find too little).
 
-As a program (`python -m tests.crash.budget DIRECTORY PACE...`) it is that store, in a process of its own.
+As a program (`python -m tests.crash.budget DIRECTORY CALLS PACE...`) it is that store, in a process of its own.
 """
 
 import asyncio
@@ -30,6 +30,8 @@ CHANGES_IN_CALL = len(CALL) + 1
 PACED = ("dial", "accepted", "speaker", "speaker", "hang up", "upload")
 PACED_S = (6.0,) * len(PACED)
 """The budget's own measure: one change every 6 s, each of which meets ext4's journal alone."""
+WARM = "50"
+"""Calls until the WAL has come round: 6 pages each, and a checkpoint at 200."""
 SETTLE_S = 8.0
 DISK = 64 << 20
 LIMIT_S = 500.0
@@ -55,48 +57,57 @@ class Cost:
 
 
 @dataclass(frozen=True, slots=True)
-class Costs:
-    calls: int
-    call: Cost
-    paced: Cost
-    burst: Cost
+class Case:
+    """`words` `rounds` times over, each with the pause that follows it. `settled`: after the WAL has come round once
+    and is only overwritten; before that it grows, and ext4 writes down its new size with every change."""
+
+    name: str
+    words: tuple[str, ...]
+    pauses_s: tuple[float, ...]
+    changes: int
+    rounds: int
+    settled: bool = True
+    lazytime: bool = False
 
 
-def measure(calls: int) -> Costs:
-    """`calls` of them, and twice as many changes as they have one every 6 s; both at once, on two devices."""
+def cases(calls: int) -> tuple[Case, ...]:
+    hurried = (0.0,) * len(CALL)
+    return (
+        Case("call", CALL, CALL_PACE_S, CHANGES_IN_CALL, calls),
+        Case("lazytime", CALL, CALL_PACE_S, CHANGES_IN_CALL, calls, lazytime=True),
+        Case("paced", PACED, PACED_S, len(PACED), calls),
+        Case("grows", PACED, PACED_S, len(PACED), calls, settled=False),
+        Case("burst", CALL, hurried, len(CALL), 100),
+    )
+
+
+def measure(calls: int) -> dict[str, Cost]:
+    """The cost of each case; all at once, each on a device of its own."""
+    every = cases(calls)
     results: dict[str, Cost] = {}
-    rounds = max(1, calls)
-
-    def one(name: str, words: Sequence[str], pace_s: Sequence[float], repeat: int, changes: int) -> None:
-        results[name] = _cost(words, pace_s, repeat, changes)
-
-    threads = [
-        threading.Thread(target=one, args=("call", CALL, CALL_PACE_S, rounds, rounds * CHANGES_IN_CALL)),
-        threading.Thread(target=one, args=("paced", PACED, PACED_S, rounds, rounds * len(PACED))),
-        threading.Thread(target=one, args=("burst", CALL, (0.0,) * len(CALL), 100, 100 * len(CALL))),
-    ]
+    threads = [threading.Thread(target=lambda case=case: results.update({case.name: _cost(case)})) for case in every]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join(LIMIT_S)
-    return Costs(rounds, results["call"], results["paced"], results["burst"])
+    if len(results) < len(every):
+        raise OSError(f"not measured: {sorted({case.name for case in every} - results.keys())}")
+    return results
 
 
-def _cost(words: Sequence[str], pace_s: Sequence[float], repeat: int, changes: int) -> Cost:
+def _cost(case: Case) -> Cost:
     with TemporaryDirectory(prefix="intercomd-budget-") as name:
         directory = Path(name)
-        counters = directory / "syncs"
-        counters.write_bytes(bytes(16))
-        place = directory / "mount"
-        place.mkdir()
+        (directory / "mount").mkdir()
+        (directory / "syncs").write_bytes(bytes(16))
         file = os.memfd_create("budget")
         loop = None
         try:
             os.ftruncate(file, DISK)
             _make(file)
             loop = Loop(file)
-            with mounted(loop.device, place):
-                return _lived(loop, place, counters, directory, words, pace_s, repeat, changes)
+            with mounted(loop.device, directory / "mount", lazytime=case.lazytime):
+                return _lived(case, loop, directory)
         finally:
             if loop is not None:
                 loop.close()
@@ -109,33 +120,33 @@ def _make(file: int) -> None:
     subprocess.run(argv, pass_fds=(file,), check=True, timeout=60)
 
 
-def _lived(
-    loop: Loop,
-    place: Path,
-    counters: Path,
-    directory: Path,
-    words: Sequence[str],
-    pace_s: Sequence[float],
-    repeat: int,
-    changes: int,
-) -> Cost:
-    paces = [f"{word}={pace}" for word, pace in zip(words, pace_s, strict=True)]
-    argv = [sys.executable, "-m", "tests.crash.budget", str(place / "state"), *(paces * repeat)]
+def _lived(case: Case, loop: Loop, directory: Path) -> Cost:
+    counters = directory / "syncs"
+    paces = [f"{word}={pause}" for word, pause in zip(case.words, case.pauses_s, strict=True)] * case.rounds
+    before = WARM if case.settled else "0"
+    argv = [sys.executable, "-m", "tests.crash.budget", str(directory / "mount" / "state"), before, *paces]
     env = {**os.environ, "SYNCS": str(counters), "LD_PRELOAD": str(_counting(directory))}
     with subprocess.Popen(dies_with_us(argv), env=env, stdout=subprocess.PIPE, stdin=subprocess.PIPE) as life:
-        assert life.stdout is not None
-        assert life.stdin is not None
-        if life.stdout.readline() != b"begun\n":
-            raise OSError("the store of the budget's measurement did not start")
-        before = _counts(loop, counters)
-        life.stdin.write(b"\n")
-        life.stdin.flush()
-        if life.stdout.readline() != b"done\n":
-            raise OSError("the store of the budget's measurement broke off")
-        cost = _counts(loop, counters).minus(before, changes)
-        life.stdin.close()
+        _hear(life, b"begun\n")
+        start = _counts(loop, counters)
+        _answer(life)
+        _hear(life, b"done\n")
+        cost = _counts(loop, counters).minus(start, case.changes * case.rounds)
+        _answer(life)
         life.wait(30)
     return cost
+
+
+def _hear(life: "subprocess.Popen[bytes]", word: bytes) -> None:
+    assert life.stdout is not None
+    if life.stdout.readline() != word:
+        raise OSError("the store of the budget's measurement broke off")
+
+
+def _answer(life: "subprocess.Popen[bytes]") -> None:
+    assert life.stdin is not None
+    life.stdin.write(b"\n")
+    life.stdin.flush()
 
 
 def _counts(loop: Loop, counters: Path) -> Cost:
@@ -153,10 +164,12 @@ def _counting(directory: Path) -> Path:
     return library
 
 
-async def _live(directory: Path, paces: Sequence[str]) -> None:
+async def _live(directory: Path, before: int, paces: Sequence[str]) -> None:
     store = SqliteStore(directory)
     life = Life(store, lambda _: None, "budget")
     await life.begin()
+    for word in CALL * before:
+        await life.hear(word)
     await asyncio.sleep(SETTLE_S)
     print("begun", flush=True)
     sys.stdin.readline()
@@ -172,4 +185,4 @@ async def _live(directory: Path, paces: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(_live(Path(sys.argv[1]), sys.argv[2:]))
+    asyncio.run(_live(Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3:]))
