@@ -16,8 +16,8 @@ _JUMP_FRAMES: Final = 48_000 * 10
 class ClockBridge:
     """For the taker's thread alone: the maker's counts are reported here with the times at which they were true.
 
-    While the clocks agree a period is handed on as it is; once they do not, it is resampled, which takes 24 frames
-    (0.5 ms) more from the source, once."""
+    While the clocks agree a period is handed on as it is; once they do not, it is resampled, which takes 16 frames
+    (0.33 ms) more from the source, once."""
 
     def __init__(self) -> None:
         self.drift = Drift()

@@ -68,7 +68,7 @@ def test_takes_nothing_that_is_not_there() -> None:
     resampler = Resampler()
     resampler.put(np.zeros(100, np.int16))
     assert resampler.ready == 100 - LOOK_AHEAD_FRAMES
-    with pytest.raises(ValueError, match="24 more must be put"):
+    with pytest.raises(ValueError, match="16 more must be put"):
         resampler.take(100)
     assert Resampler().missing(0) == 0
 
