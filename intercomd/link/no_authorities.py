@@ -1,4 +1,4 @@
-"""aiohttp builds two TLS contexts when it is imported, and reads the system's 140 authorities for each: 45 ms of a start
+"""aiohttp builds two TLS contexts when imported, and reads the system's 140 authorities for each: 45 ms of a start
 that people wait for, on a Pi ten times as much. The station never uses them: it brings its own (`link/trust.py`)."""
 
 import os
