@@ -1,4 +1,8 @@
-"""The judge of the benchmark `recovery`: which silence is a hole, and from when on a voice is back."""
+"""The judge of the benchmark `recovery`: which silence is a hole, from when on a voice is back, what is a miss."""
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -7,7 +11,10 @@ from intercomd.demo.listen import read_wav
 from intercomd.demo.sound import sentence
 from intercomd.media.pcm import RATE_HZ, Pcm
 from tests.bench.recovery.judge import Hole, back_s, holes, longest_hole_s, presence, share
-from tests.bench.sounds import without_pauses
+from tests.bench.recovery.rows import killed, one_call
+from tests.bench.recovery.trial import Ground, Trial
+from tests.bench.report import is_valid
+from tests.bench.sounds import Dated, without_pauses
 
 VOICE, OTHER = (without_pauses(read_wav(sentence(number))) for number in (0, 1))
 TONE: Pcm = (6000 * np.sin(2 * np.pi * 440 * np.arange(RATE_HZ) / RATE_HZ)).astype(np.int16)
@@ -62,3 +69,37 @@ def test_who_comes_and_goes_is_back_when_it_stays() -> None:
 
 def test_nothing_but_another_voice_is_one_hole() -> None:
     assert holes(presence(VOICE, recorded(OTHER)), BEGAN_S) == [Hole(BEGAN_S, None)]
+
+
+RIG = SimpleNamespace(stations=["door", "flat", "stock_door", "stock_flat"])
+GROUND = Ground(cast(Any, SimpleNamespace(rig=RIG)), Path())
+
+
+def survived(*, heard_s: float, call_ids: tuple[str, ...] = ("a", "a")) -> Trial:
+    """A trial of 6 s whose fault at 2 s silences both until 3 s; after `heard_s` both are silent for good."""
+    made = Trial("a", begun_s=BEGAN_S, fault_s=BEGAN_S + 2, since_s=BEGAN_S + 2, end_s=BEGAN_S + 6, call_ids=call_ids)
+    for who, voice in {"door": OTHER, "flat": VOICE}.items():
+        whole = np.tile(voice, 3)[: 6 * RATE_HZ].copy()
+        whole[2 * RATE_HZ : 3 * RATE_HZ] = 0
+        whole[round(heard_s * RATE_HZ) :] = 0
+        made.heard[who] = Dated(recorded(whole), BEGAN_S)
+    return made
+
+
+def test_the_later_end_and_the_worst_call_are_told() -> None:
+    worst, calls = killed("killed", GROUND, [survived(heard_s=6)], {"a": 1})
+    assert (worst.ours, worst.ok) == (pytest.approx(1.0, abs=0.05), True)
+    assert (calls.ours, calls.ok) == (1, True)
+
+
+def test_a_call_that_stays_silent_is_a_miss_and_no_figure() -> None:
+    worst, _ = killed("killed", GROUND, [survived(heard_s=6), survived(heard_s=4)], {"a": 1})
+    assert (worst.ours, worst.ok, worst.target) == (None, False, "≤ 3")
+    assert "1 of 2 did not come back" in worst.reason
+    assert is_valid([worst]), "a miss is a result"
+
+
+@pytest.mark.parametrize(("ids", "records"), [(("a", "b"), 1), (("a", ""), 1), (("a", "a"), 2), (("a", "a"), 0)])
+def test_another_call_or_another_number_of_records_is_a_miss(ids: tuple[str, ...], records: int) -> None:
+    calls = one_call("killed", [Trial("a", call_ids=ids)], {"a": records})
+    assert (calls.ours, calls.ok) == (0, False)

@@ -25,13 +25,13 @@ Rows = Callable[[str, Ground, Trials, Records], list[Row]]
 
 
 def killed(title: str, ground: Ground, trials: Trials, records: Records) -> list[Row]:
-    return [*_again(f"{title} → voice both ways", ground, trials, NO_STATE), _one_call(title, trials, records)]
+    return [*_again(f"{title} → voice both ways", ground, trials, NO_STATE), one_call(title, trials, records)]
 
 
 def booted(title: str, ground: Ground, trials: Trials, records: Records) -> list[Row]:
     return [
         *_again(f"{title}: its start → voice both ways", ground, trials, NO_STATE),
-        _one_call(title, trials, records),
+        one_call(title, trials, records),
     ]
 
 
@@ -39,7 +39,7 @@ def relayed(title: str, ground: Ground, trials: Trials, records: Records) -> lis
     one = Peer(None, reason="stock aiortc knows one relay and asks no other one")
     name = f"{title}, another is there → voice both ways"
     direct = [made for made in trials if not made.figures["allocations"]]
-    rows = [*_again(name, ground, trials, one, target_s=None), _one_call(title, trials, records)]
+    rows = [*_again(name, ground, trials, one, target_s=None), one_call(title, trials, records)]
     return invalid(rows, "the call did not go through the relay that was killed") if direct else rows
 
 
@@ -53,8 +53,8 @@ def on_the_page(title: str, ground: Ground, trials: Trials, records: Records) ->
     back = [max(door_s, page_s) for door_s, page_s in times if door_s is not None and page_s is not None]
     name = f"{title} → voice both ways: worst"
     if len(back) < len(trials):
-        return [_missed(name, f"≤ {TARGET_S:g}", peer, told), _one_call(title, trials, records)]
-    return [row(name, max(back), "s", peer, at_most=TARGET_S, reason=told), _one_call(title, trials, records)]
+        return [_missed(name, f"≤ {TARGET_S:g}", peer, told), one_call(title, trials, records)]
+    return [row(name, max(back), "s", peer, at_most=TARGET_S, reason=told), one_call(title, trials, records)]
 
 
 def cut(title: str, ground: Ground, trials: Trials, records: Records) -> list[Row]:
@@ -62,13 +62,13 @@ def cut(title: str, ground: Ground, trials: Trials, records: Records) -> list[Ro
     for seconds in dict.fromkeys(made.figures["seconds"] for made in trials):
         some = [made for made in trials if made.figures["seconds"] == seconds]
         name = f"{title} for {seconds:g} s"
-        rows += [*_again(f"{name}: back → voice both ways", ground, some), _one_call(name, some, records)]
+        rows += [*_again(f"{name}: back → voice both ways", ground, some), one_call(name, some, records)]
     return rows
 
 
 def moved(title: str, ground: Ground, trials: Trials, records: Records) -> list[Row]:
     name = f"{title} → voice both ways"
-    return [*_again(name, ground, trials, target_s=None), _one_call(title, trials, records)]
+    return [*_again(name, ground, trials, target_s=None), one_call(title, trials, records)]
 
 
 def hub_killed(title: str, ground: Ground, trials: Trials, records: Records) -> list[Row]:
@@ -79,7 +79,7 @@ def hub_killed(title: str, ground: Ground, trials: Trials, records: Records) -> 
     return [
         _hole(title, ground, trials),
         row(f"{title} → both registered again: worst", ours, "s", peer, reason=f"{len(trials)} kills"),
-        _one_call(title, trials, records),
+        one_call(title, trials, records),
     ]
 
 
@@ -97,7 +97,7 @@ def hub_hung(title: str, ground: Ground, trials: Trials, records: Records) -> li
         row_seen,
         _hole(title, ground, trials),
         row(f"{title}, goes on → both registered again", made.figures["link"], "s", waits),
-        _one_call(title, trials, records),
+        one_call(title, trials, records),
     ]
 
 
@@ -114,7 +114,7 @@ def lossy(title: str, ground: Ground, trials: Trials, records: Records) -> list[
             Peer(stock.NAME, min(shares[who] for who in theirs)), reason="of windows of 40 ms that are like the voice"),
         row(f"{title}: longest hole", max(longest[who] for who in ours), "ms",
             Peer(stock.NAME, max(longest[who] for who in theirs))),
-        _one_call(title, trials, records),
+        one_call(title, trials, records),
     ]  # fmt: skip
 
 
@@ -128,7 +128,7 @@ def set_up(title: str, ground: Ground, trials: Trials, records: Records) -> list
     rows = [row(f"{title}: calls that come up", len(ours), f"of {len(trials)}",
                 Peer(stock.NAME, len(theirs)), equal=len(trials))]  # fmt: skip
     rows.append(row(named, max(ours), "s", peer, reason=told) if ours else _missed(named, "", peer, told))
-    return [*rows, _one_call(title, [made for made in trials if made.call_id], records)]
+    return [*rows, one_call(title, [made for made in trials if made.call_id], records)]
 
 
 # ---------------------------------------------------------------------------------------------------------- pieces
@@ -205,7 +205,8 @@ def _hole(title: str, ground: Ground, trials: Sequence[Trial]) -> Row:
     return row(f"{title}: longest hole in the voice", max(ours) * 1000, "ms", peer, at_most=AUDIBLE_MS, reason=told)
 
 
-def _one_call(title: str, trials: Sequence[Trial], records: Records) -> Row:
+def one_call(title: str, trials: Sequence[Trial], records: Records) -> Row:
+    """Whether each call was the same one afterwards, at both ends, and has exactly one record at the hub."""
     good = sum(made.same_call and records.get(made.call_id) == 1 for made in trials)
     bad = [f"{made.call_ids} for {made.call_id}, {records.get(made.call_id, 0)} records"
            for made in trials if not (made.same_call and records.get(made.call_id) == 1)]  # fmt: skip
