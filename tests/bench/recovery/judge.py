@@ -26,7 +26,7 @@ _QUIET_RMS: Final = 15.0
 _CELL: Final = round(CELL_S * WORK_HZ)
 _WINDOW: Final = 4 * _CELL
 _BLOCK: Final = 40 * _CELL
-_STEP: Final = 20 * _CELL
+_STEP: Final = 10 * _CELL
 _SLIP: Final = _CELL // 2
 
 _Wave = npt.NDArray[np.float64]
