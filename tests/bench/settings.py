@@ -30,7 +30,7 @@ def settings() -> str:
             f"Python {platform.python_version()}",
             f"{versions}, {opus().decode()}, {_pulseaudio()}",
             f"cards: null sinks, {pcm.RATE_HZ} Hz mono, periods of {pcm.PERIOD_FRAMES} × {pcm.PERIODS}, "
-            f"{pcm.QUEUED_PERIODS} queued; over loopback",
+            f"{pcm.QUEUED_PERIODS} queued; over loopback (recovery: over veth)",
             f"ours: Opus mono {audio.bitrate_bps} bit/s, {audio.frame_ms} ms, FEC {audio.fec}, DTX {audio.dtx}, "
             f"receive buffer {audio.buffer_ms} ms, voice processing off",
             STOCK,

@@ -78,7 +78,13 @@ def hub_killed(title: str, ground: Ground, trials: Trials, records: Records) -> 
     peer = Peer(stock.NAME, max(known)) if len(known) == len(times) else Peer(None, reason="its link did not come back")
     return [
         _hole(title, ground, trials),
-        row(f"{title} → both registered again: worst", ours, "s", peer, reason=f"{len(trials)} kills"),
+        row(
+            f"{title} → both registered again: worst",
+            ours,
+            "s",
+            peer,
+            reason=f"{len(trials)} kills; the hub's own start is part of it, and the stock one opens no database",
+        ),
         one_call(title, trials, records),
     ]
 
