@@ -7,6 +7,7 @@ survives the process that holds the rig.
 
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
@@ -171,10 +172,10 @@ class SoundRig:
                 raise SoundError(f"{program} is not installed: apt install {package}")
         options = ["--daemonize=no", "--exit-idle-time=-1", "--use-pid-file=no", "--disable-shm=yes", "--realtime=no"]
         quiet = ["--high-priority=no", "--log-level=error", "--log-target=stderr"]
-        socket = self._directory / "native"
-        protocol = f"module-native-protocol-unix socket={socket} auth-anonymous=1"
+        path = self._directory / "native"
+        protocol = f"module-native-protocol-unix socket={path} auth-anonymous=1"
         server = self._start([*_NO_ORPHAN, "pulseaudio", "-n", *options, *quiet, "-L", protocol])
-        _poll(lambda: socket.is_socket() or not server.running, "PulseAudio does not start", START_LIMIT_S)
+        _poll(lambda: _listens(path) or not server.running, "PulseAudio does not start", START_LIMIT_S)
         if not server.running:
             raise SoundError(f"PulseAudio ended at once: {(self._directory / 'stderr').read_text().strip()}")
 
@@ -247,6 +248,12 @@ class Child:
 def _pacat(direction: str, device: str, latency_ms: int) -> list[str]:
     shape = ["--raw", f"--rate={RATE_HZ}", "--channels=1", "--format=s16le"]
     return ["pacat", direction, "-d", device, *shape, f"--latency-msec={latency_ms}"]
+
+
+def _listens(path: Path) -> bool:
+    """A socket that is there refuses connections between bind(2) and listen(2)."""
+    with socket.socket(socket.AF_UNIX) as probe:
+        return probe.connect_ex(str(path)) == 0
 
 
 def _poll(true: Callable[[], bool], complaint: str, limit_s: float) -> None:
