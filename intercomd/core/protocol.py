@@ -193,7 +193,8 @@ class CancelCall(Request, frozen=True):
 
 class EndCall(Request, frozen=True):
     """`reason` is only taken when it names a failure that the client alone can know (`media_failed`, `card_missing`,
-    `card_denied`, `network`); anything else ends the call as `completed`."""
+    `card_denied`, `network`, `peer_lost`, and `failed` for a device that has forgotten the call); anything else ends
+    the call as `completed`."""
 
     event: ClassVar[str] = "end_call"
     call_id: Identifier

@@ -72,7 +72,16 @@ from intercomd.core.switchboard import (
     tell,
 )
 
-REPORTABLE = frozenset({EndReason.MEDIA_FAILED, EndReason.CARD_MISSING, EndReason.CARD_DENIED, EndReason.NETWORK})
+REPORTABLE = frozenset(
+    {
+        EndReason.MEDIA_FAILED,
+        EndReason.CARD_MISSING,
+        EndReason.CARD_DENIED,
+        EndReason.NETWORK,
+        EndReason.PEER_LOST,
+        EndReason.FAILED,
+    }
+)
 """What a client alone can know about the end of its call; every other reason is the hub's to give."""
 
 

@@ -140,6 +140,6 @@ async def test_a_call_that_was_ended_without_the_hub_stays_ended_when_the_page_i
     await anna.page.goto(address)
     await anna.ready()
     await scene.phase("door", "idle")
-    # Told with the resync, and perhaps again: the station asks for a new epoch before the hub has heard that it is over.
+    # Told with the resync, and perhaps again: the station may ask for a new epoch before the hub has heard of the end.
     assert set(witness.names("end_call", "webrtc_restart")) == {"end_call"}
     assert len({payload["callId"] for name, payload in witness.said if name == "end_call"}) == 1
