@@ -17,7 +17,7 @@ from tests.bench.ears import EarError
 from tests.bench.hands import Late
 from tests.bench.load import LoadWatch
 from tests.bench.programs import ProgramError
-from tests.bench.recovery.kills import kills
+from tests.bench.recovery.kills import kills, limit_s
 from tests.bench.recovery.laboratory import STATIONS, STOCK_CALLEE, STOCK_CALLER, Laboratory
 from tests.bench.recovery.network import needs_root
 from tests.bench.recovery.rows import ROWS, Records
@@ -29,7 +29,6 @@ from tests.netns.laboratory import LaboratoryError
 
 KILLS = "kills"
 PARTS = (*SCENARIOS, KILLS)
-KILLS_LIMIT_S = 840.0
 PART_LIMIT_S = 300.0
 MAX_LAG_S = 0.05
 """Voices are dated by the ears' own threads; a fault that comes so late is dated when it comes."""
@@ -66,10 +65,10 @@ async def _random_kills() -> list[Row]:
     """What they find does not depend on how busy the machine is."""
     print(f"  {KILLS}", flush=True)
     try:
-        async with asyncio.timeout(KILLS_LIMIT_S):
+        async with asyncio.timeout(limit_s()):
             return await kills()
     except TimeoutError:
-        return [broken(KILLS, f"not over within {KILLS_LIMIT_S:g} s")]
+        return [broken(KILLS, f"not over within {limit_s():g} s")]
     except (*_FAULTS, ExceptionGroup) as error:
         causes = error.exceptions if isinstance(error, ExceptionGroup) else (error,)
         return [broken(KILLS, "; ".join(map(str, causes)))]
