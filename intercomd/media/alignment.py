@@ -17,12 +17,13 @@ from intercomd.media.pcm import PERIOD_FRAMES, RATE_HZ, Pcm
 
 LINE_FRAMES: Final = RATE_HZ
 """One second: a bulk delay of some 250 ms, and a thread that comes late."""
-MARGIN_FRAMES: Final = 2 * PERIOD_FRAMES
-"""How far capture reads behind playout at first: a playout thread that is late by less costs nothing."""
+MARGIN_FRAMES: Final = 3 * PERIOD_FRAMES
+"""How far capture reads behind playout at first: a playout thread that is late by two periods costs nothing."""
 _SETTLING_PERIODS: Final = 100
 """Until the mean distance is known."""
 _SMOOTHING: Final = 1 / 50
 """Half a second: long beside the jitter of both threads, short beside what an xrun costs."""
+_LATELY: Final = 1 / 8
 _JUMP_FRAMES: Final = RATE_HZ * 5 // 1000
 _SLACK_FRAMES: Final = RATE_HZ // 1000
 """Scheduling moves the mean by less than this; echo cancellers do not mind it."""
@@ -44,7 +45,7 @@ class Reference:
         self._behind = MARGIN_FRAMES
         self._anchored = False
         self._settled = 0
-        self._usual = self._mean = 0.0
+        self._usual = self._mean = self._lately = 0.0
         self._until_slip = self._starving = 0
         self.slipped_frames = 0
         """Net, by which reading was set right: forwards is positive."""
@@ -98,8 +99,8 @@ class Reference:
 
     def _anchor(self) -> None:
         self._read = self._written - self._behind
-        self._anchored, self._settled, self._mean, self._until_slip = True, 0, float(self._behind), 0
-        self._starving = 0
+        self._anchored, self._settled, self._until_slip, self._starving = True, 0, 0, 0
+        self._mean = self._lately = float(self._behind)
 
     def _watch(self, distance: int) -> None:
         """Both sides hand over a period at a time, so the distance jitters by one."""
@@ -111,12 +112,14 @@ class Reference:
         if self._settled < _SETTLING_PERIODS:
             self._settled += 1
             self._mean += (distance - self._mean) / self._settled
-            self._usual = self._mean
+            self._usual = self._lately = self._mean
             return
         self._mean += (distance - self._mean) * _SMOOTHING
+        self._lately += (distance - self._lately) * _LATELY
         off = self._mean - self._usual
         if abs(off) > _JUMP_FRAMES:
-            self._slip(round(off))
+            self._slip(round(self._lately - self._usual))
+            self._mean = self._lately
         elif abs(off) > _SLACK_FRAMES and self._until_slip == 0:
             self._slip(1 if off > 0 else -1)
             self._until_slip = _SLIP_EVERY
@@ -125,6 +128,7 @@ class Reference:
     def _slip(self, frames: int) -> None:
         self._read += frames
         self._mean -= frames
+        self._lately -= frames
         self.slipped_frames += frames
 
     def _cut(self, start: int) -> Pcm:

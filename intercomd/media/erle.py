@@ -19,11 +19,13 @@ _BEST: Final = 0.8
 _BEST_STEP_DB: Final = 0.5
 """The best fifth of the periods tells what the canceller can: in double talk the near end's pauses are among it, and
 where it fails no period is good."""
+_MOST_BEST_DB: Final = 40.0
+"""From here a canceller that fails is noticed within three seconds."""
 _BELOW_BEST_DB: Final = 12.0
 """What is sent exceeds what the canceller leaves: a near end that is not louder than the echo."""
 _COUPLING_STEP_DB: Final = 0.25
-_FLOOR_RISE_DB: Final = 0.02
-"""Per period: the noise floor follows a noise that begins within 10 s, and falls at once."""
+_FLOOR_RISE_DB: Final = 0.005
+"""Per period, 0.5 dB a second: the noise floor follows a noise that begins within a minute, and falls at once."""
 _MEAN: Final = 1 / 150
 """1.5 s of far-end speech."""
 _NEEDED_PERIODS: Final = 100
@@ -105,7 +107,7 @@ class EchoMeter:
     def _watch(self, taken_db: float) -> None:
         """A running quantile."""
         rises = taken_db > self.best_db
-        self.best_db += _BEST_STEP_DB * (_BEST if rises else _BEST - 1)
+        self.best_db = min(_MOST_BEST_DB, self.best_db + _BEST_STEP_DB * (_BEST if rises else _BEST - 1))
 
     def _count(self, sent_dbfs: float) -> None:
         """What is sent comes a period or so later than what was captured."""

@@ -27,7 +27,7 @@ from intercomd.media.pcm import PERIOD_FRAMES, RATE_HZ, Pcm, level_dbfs
 POOR_DB: Final = 12.0
 """An echo that is only so much weaker is heard as an echo."""
 GOOD_DB: Final = 20.0
-POOR_PERIODS: Final = 300
+POOR_PERIODS: Final = 200
 """Of metered echo: a canceller that just converges is not poor."""
 PROVEN_DB: Final = 25.0
 _PROVING_PERIODS: Final = 300
@@ -117,6 +117,7 @@ class VoiceProcessing:
     def status(self) -> VoiceStatus:
         """What is in force now."""
         switches, meter, delay = self._switches, self._meter, self._tracker.delay_frames
+        ahead = self.reference.behind_frames - PERIOD_FRAMES  # the period that is read was written as it was captured
         parts = [name for name in ("echo", "noise", "gain") if self._canceller is not None and getattr(switches, name)]
         if switches.highpass:
             parts.insert(0, "highpass")
@@ -125,7 +126,7 @@ class VoiceProcessing:
         return VoiceStatus(
             parts=tuple(parts),
             erle_db=meter.erle_db if "echo" in parts else None,
-            echo_delay_ms=None if delay is None else (delay + self.reference.behind_frames) * 1000 / RATE_HZ,
+            echo_delay_ms=None if delay is None else (delay + ahead) * 1000 / RATE_HZ,
             half_duplex=self.half_duplex,
             period_cpu_s=self._period_s,
         )
