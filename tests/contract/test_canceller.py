@@ -21,6 +21,12 @@ def livekit() -> Canceller:
     return load_livekit(echo=True, noise=False, gain=False)
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _loaded_once() -> None:
+    """Its runtime keeps threads and descriptors for the process's life: they are no test's leak."""
+    livekit().close()
+
+
 @pytest.fixture(params=[lambda: FakeCanceller(0.5, ECHO_FRAMES), livekit], ids=["fake", "livekit"])
 def canceller(request: pytest.FixtureRequest) -> Iterator[Canceller]:
     made: Canceller = request.param()
@@ -60,7 +66,7 @@ def test_leaves_a_near_end_alone_and_is_not_late(canceller: Canceller) -> None:
 def test_refuses_any_other_size_before_the_native_code_sees_it(canceller: Canceller, frames: int) -> None:
     wrong, right = np.zeros(frames, np.int16), np.zeros(PERIOD_FRAMES, np.int16)
     for captured, reference in ((wrong, right), (right, wrong)):
-        with pytest.raises(ValueError, match="480|960"):
+        with pytest.raises(ValueError, match=r"480|960"):
             canceller.process(captured, reference)
     assert len(canceller.process(right, right)) == PERIOD_FRAMES, "and goes on"
 
