@@ -489,3 +489,60 @@ async def test_the_peers_process_dies(pair_of: MakePair) -> None:
     pair.callee.media.stop()
     assert "no packet" in await pair.caller.listener.heard("lost", 1)
     assert pair.caller.listener.of(1) == ["described", "up", "silent", "lost"]
+
+
+async def test_a_browsers_restart_offer_is_answered_by_a_new_connection(pair: Pair) -> None:
+    """An offer with another ufrag under the running epoch (RFC 8839 section 4.4.1.1.1). The old connection would answer
+    with its old ufrag, and nothing would move; a new one under the same epoch answers with its own, and comes up."""
+    await pair.come_up()
+    first = await pair.callee.listener.heard("described", 1)
+    old_connection = connection_of(pair.callee)
+    pair.callee.listener.on_described = lambda *_: None
+    pair.caller.listener.on_described = lambda *_: None
+    pair.caller.media.start(1, True, ())
+    restart = await pair.caller.listener.heard("described", 1, times=2)
+    pair.callee.media.start(1, False, ())
+    pair.callee.media.apply(1, restart)
+    second = await pair.callee.listener.heard("described", 1, times=2)
+    assert ufrag(second) != ufrag(first)
+    assert ufrag(restart) != ufrag(await pair.caller.listener.heard("described", 1))
+    assert connection_of(pair.callee) is not old_connection
+    pair.caller.media.apply(1, second)
+    await pair.callee.listener.heard("up", 1, times=2)
+    await pair.caller.listener.heard("up", 1, times=2)
+
+
+def ufrag(sdp: Sdp) -> str:
+    return next(line for line in sdp.sdp.splitlines() if line.startswith("a=ice-ufrag:"))
+
+
+async def test_the_peers_checks_of_consent_and_our_own_address_are_seen(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Through two private parts of aioice: without the one a peer that says little is taken for lost too soon, without
+    the other a call is rebuilt late after a roam."""
+    monkeypatch.setattr(ice, "CONSENT_INTERVAL", 0.1)
+    assert pair.caller.media.local_address is None  # type: ignore[attr-defined]
+    await pair.come_up()
+    seen = pair.callee.media._current._peer  # type: ignore[attr-defined]
+    before = seen.checks
+    async with asyncio.timeout(5):
+        while seen.checks < before + 3:
+            await asyncio.sleep(0.02)
+    assert pair.caller.media.local_address in (*webrtc_ice.local_addresses(), "127.0.0.1")  # type: ignore[attr-defined]
+    pair.caller.media.stop()
+    assert pair.caller.media.local_address is None  # type: ignore[attr-defined]
+
+
+async def test_a_strangers_check_counts_for_nothing(pair: Pair) -> None:
+    await pair.come_up()
+    connection, seen = connection_of(pair.callee), pair.callee.media._current._peer  # type: ignore[attr-defined]
+    before = seen.checks
+    protocol = connection._protocols[0]
+    unsigned = stun.Message(stun.Method.BINDING, stun.Class.REQUEST)
+    forged = stun.Message(stun.Method.BINDING, stun.Class.REQUEST)
+    forged.attributes["USERNAME"] = f"{connection.local_username}:x"
+    forged.add_message_integrity(b"a guess")
+    for message in (unsigned, forged):
+        protocol.datagram_received(bytes(message), ("127.0.0.1", 9))
+    assert seen.checks == before

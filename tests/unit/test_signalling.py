@@ -21,6 +21,7 @@ from intercomd.hub.presence import Presence
 from intercomd.hub.registry import Registry
 from intercomd.hub.signalling import DEAD_S, Signalling
 from intercomd.hub.transport import Refused
+from intercomd.hub.turn import IceOffer
 from intercomd.ids import IdentityId
 
 GOOD: dict[str, dict[str, Any]] = {
@@ -81,7 +82,13 @@ class Hub:
         door = Identity(IdentityId("door"), Role.STATION, digest("token"))
         self.registry.directory = Directory({door.id: door}, {}, {digest("token"): door})
         self.signalling = Signalling(
-            self.registry, self.presence, self.database, self.journal, clock=HubClock(), monotonic=lambda: self.now_s
+            self.registry,
+            self.presence,
+            self.database,
+            self.journal,
+            clock=HubClock(),
+            ice=IceOffer(),
+            monotonic=lambda: self.now_s,
         )
         self.signalling.wire = self.wires
 
