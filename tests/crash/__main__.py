@@ -1,30 +1,34 @@
 """`make crash`: the power fails at every instant of a station's life, and nothing that was acknowledged is lost.
 
-    python -m tests.crash [--short] [--seed N] [--level block|vfs|full] [--where-possible]
+    python -m tests.crash [--short] [--seed N] [--level block|vfs|full] [--replay FILE]
+                            [--where-possible]
 
 Writes build/bench/crash.json. Exit status 1 where a state breaks the store's promise, where a mode that is known to
 lose data was not caught, and where too few states were tried: a run that tried nothing proves nothing. A broken state
-is named by seed and event and kept in build/crash/.
+is named by seed and event and kept in build/crash/, with the recording that it is made of: times and random numbers of
+the kernel's and of SQLite's differ from run to run, and with --replay they do not.
 """
 
 import argparse
 import os
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
+from typing import TypeVar
 
 from tests.allowed import known_missing
 from tests.bench.report import table, write
 from tests.capabilities import missing
 from tests.crash import budget, kernel
 from tests.crash.figures import Measured, rows
-from tests.crash.trial import Outcome, Trial, run
+from tests.crash.trial import Outcome, Trial, replay, run
 
 OUTPUT = Path(__file__).parents[2] / "build" / "bench"
+_T = TypeVar("_T")
 GRACE_S = 60.0
 """A trial that has begun is let end."""
 
@@ -52,6 +56,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--short", action="store_true", help="a pass of less than two minutes, with lower gates")
     parser.add_argument("--seed", type=int, help="one life alone, as a report of a broken state names it")
     parser.add_argument("--level", choices=("block", "vfs", "full"), default="block", help="of that life")
+    parser.add_argument("--replay", type=Path, help="a recording in build/crash/, whose states are judged once more")
     words = "a machine that tests/known_missing.txt excuses passes untested"
     parser.add_argument("--where-possible", action="store_true", help=words)
     options = parser.parse_args(argv)
@@ -61,14 +66,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"make crash needs root, /dev/fuse, loop devices and ext4: {lacking}", file=sys.stderr)
         return 0 if excused else 1
     plan = SHORT if options.short else FULL
+    if options.replay is not None:
+        return _one(replay, options.replay)
     if options.seed is not None:
-        return _one(Trial(options.level, "shipped", options.seed, plan.parts.get(options.level, 4), 60))
+        again_every = AGAIN_EVERY.get(options.level, 0)
+        return _one(run, Trial(options.level, "shipped", options.seed, plan.parts.get(options.level, 4), again_every))
     return _all(plan, "crash-short" if options.short else "crash")
 
 
-def _one(trial: Trial) -> int:
+def _one(judge: Callable[[_T], Outcome], what: _T) -> int:
     with _pool(1) as pool:
-        outcome = pool.submit(run, trial).result()
+        outcome = pool.submit(judge, what).result()
     _tell(outcome, 0.0)
     return 1 if outcome.broken or not outcome.states else 0
 

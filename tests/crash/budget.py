@@ -99,7 +99,7 @@ def measure(calls: int) -> dict[str, Cost]:
 
 
 def _cost(case: Case) -> Cost:
-    with TemporaryDirectory(prefix="intercomd-budget-") as name:
+    with TemporaryDirectory(prefix="intercomd-budget-", dir="/dev/shm") as name:
         directory = Path(name)
         (directory / "mount").mkdir()
         (directory / "syncs").write_bytes(bytes(16))

@@ -5,6 +5,7 @@ import ctypes
 import errno
 import fcntl
 import os
+import signal
 import struct
 import time
 from collections.abc import Iterator
@@ -13,9 +14,10 @@ from pathlib import Path
 
 _LIBC = ctypes.CDLL(None, use_errno=True)
 
-# mount(2), unshare(2), loop(4), linux/fs.h
+# mount(2), unshare(2), prctl(2), loop(4), linux/fs.h
 MS_NOATIME, MS_REC, MS_PRIVATE = 0x400, 0x4000, 0x40000
 MNT_DETACH = 2
+PR_SET_PDEATHSIG = 1
 CLONE_NEWNS = 0x20000
 LOOP_SET_FD, LOOP_SET_STATUS64, LOOP_CTL_GET_FREE = 0x4C00, 0x4C04, 0x4C82
 LO_FLAGS_AUTOCLEAR = 4
@@ -28,9 +30,12 @@ _STEP_S = 0.001
 
 
 def own_mounts() -> None:
-    """From here on this process sees its own mounts, and nobody else sees them."""
+    """From here on this process sees its own mounts and its own /dev/shm, and nobody else sees them; and it ends with
+    its parent."""
+    _checked(_LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL), "prctl")
     _checked(_LIBC.unshare(CLONE_NEWNS), "unshare")
     _checked(_LIBC.mount(b"none", b"/", None, MS_REC | MS_PRIVATE, None), "mount --make-rprivate /")
+    _checked(_LIBC.mount(b"tmpfs", b"/dev/shm", b"tmpfs", 0, b"mode=1777"), "mount /dev/shm")
 
 
 @contextmanager

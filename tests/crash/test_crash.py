@@ -2,7 +2,8 @@
 
 import subprocess
 import sys
-from dataclasses import replace
+import tarfile
+from dataclasses import replace as changed
 from pathlib import Path
 
 import pytest
@@ -10,13 +11,13 @@ import pytest
 from intercomd.core.protocol import CallRecord, EndReason
 from intercomd.core.snapshot import Role, SavedCall, SavedPhase, Snapshot
 from intercomd.ids import CallId, IdentityId
-from tests.crash import figures, promise, states, vfs
+from tests.crash import figures, promise, states, trial, vfs
 from tests.crash.block import Disk
 from tests.crash.budget import Cost, cases
 from tests.crash.life import script
 from tests.crash.promise import EMPTY, Found, Promise, State
 from tests.crash.states import Change, Crash, Create, Delete, Event, Flush, Truncate, Write
-from tests.crash.trial import Outcome, Trial, run
+from tests.crash.trial import Outcome, Trial, replay, run
 
 ROOT = Path(__file__).parents[2]
 
@@ -92,7 +93,7 @@ def test_a_state_that_nobody_wrote_another_identity_and_a_file_set_aside_are_bro
     kept = promised(FIRST, promise.saving(in_call(1), None), promise.saved())
     assert "nobody wrote" in kept.broken_by(found(in_call(9)))
     assert "instance" in kept.broken_by(found(in_call(1), instance="another"))
-    assert "set aside" in kept.broken_by(replace(found(in_call(1)), problem="set aside"))
+    assert "set aside" in kept.broken_by(changed(found(in_call(1)), problem="set aside"))
 
 
 def test_what_a_recovery_has_read_is_promised() -> None:
@@ -201,6 +202,20 @@ def test_the_shipped_store_keeps_its_promise_in_every_state_of_its_files() -> No
 def test_a_mode_that_loses_what_it_acknowledged_is_caught(mode: str) -> None:
     outcome = run(Trial("vfs", mode, 0, 2))
     assert outcome.lost > outcome.judged / 20
+
+
+def test_a_broken_state_is_kept_and_found_again_in_its_recording(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(trial, "KEPT", tmp_path)
+    monkeypatch.setitem(trial.MODES, "shipped", trial.MODES["WAL+NORMAL"])
+    outcome = run(Trial("vfs", "shipped", 3, 2, again_every=50))
+    first = outcome.first[0]
+    with tarfile.open(first.kept) as archive:
+        assert archive.getnames()
+    assert "event" in first.where
+    again = replay(next(tmp_path.glob("*-1.recording.gz")))
+    assert (again.first[0].where, again.first[0].problem) == (first.where, first.problem)
 
 
 def test_a_life_covers_the_first_start_a_clean_close_and_the_one_after_it() -> None:

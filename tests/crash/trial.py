@@ -8,6 +8,7 @@ import pickle
 import tarfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from multiprocessing.util import Finalize
 from pathlib import Path
@@ -179,39 +180,60 @@ def run(trial: Trial) -> Outcome:
     return outcome
 
 
+def replay(file: Path) -> Outcome:
+    """The states of a recording that was kept, once more: the same ones."""
+    trial, recording = pickle.loads(gzip.decompress(file.read_bytes()))
+    with vfs.patched(sqlite, _PRAGMAS=MODES[trial.mode]):
+        return _Run(trial, _level(trial.level)).replay(recording)
+
+
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """All that its states depend on. `medium` is as it was before the first event; before event number `begin` nothing
+    is to be tried."""
+
+    medium: Medium
+    events: Sequence[Event]
+    begin: int = 0
+    where: str = ""
+    promise: Promise = field(default_factory=Promise)
+
+
 class _Run:
     def __init__(self, trial: Trial, level: Level) -> None:
         self._level = level
         self._outcome = Outcome(trial)
-        self._events: Sequence[Event] = ()
 
     def run(self) -> Outcome:
         trial, outcome = self._outcome.trial, self._outcome
-        medium, self._events, begin = self._level.record(trial)
         lab = getattr(self._level, "lab", None)
         repaired = lab.repaired if lab else 0
-        outcome.refused = _refused(self._events)
-        for number, crash in self._states(medium, self._events, begin, "", None):
+        recording = Recording(*self._level.record(trial))
+        outcome.refused = _refused(recording.events)
+        for number, medium, crash in self._states(recording):
             if trial.again_every and number % trial.again_every == trial.again_every // 2:
                 self._crash_again(medium, crash, number)
         outcome.repaired = lab.repaired - repaired if lab else 0
         return outcome
 
+    def replay(self, recording: Recording) -> Outcome:
+        for _ in self._states(recording):
+            pass
+        return self._outcome
+
     def _crash_again(self, medium: Medium, crash: Crash, number: int) -> None:
         where = f" after the recovery from event {crash.event}, {crash.how}"
         other, events = self._level.record_again(medium, crash, f"{self._outcome.trial.name}-{number}")
         before = self._outcome.states
-        for _ in self._states(other, events, 0, where, crash.promise):
-            pass
+        self.replay(Recording(other, events, where=where, promise=crash.promise))
         self._outcome.again += self._outcome.states - before
 
-    def _states(
-        self, medium: Medium, events: Sequence[Event], begin: int, where: str, promise: Promise | None
-    ) -> Iterator[tuple[int, Crash]]:
+    def _states(self, recording: Recording) -> Iterator[tuple[int, Medium, Crash]]:
         """Judge every state, and give each that was not there before, with its number."""
-        trial, seen = self._outcome.trial, dict[int, Found]()
-        for crash in crashes(events, medium, f"{trial.name}{where}", trial.parts, promise):
-            if crash.event < begin:
+        trial, seen, medium = self._outcome.trial, dict[int, Found](), deepcopy(recording.medium)
+        seed = f"{trial.name}{recording.where}"
+        for crash in crashes(recording.events, medium, seed, trial.parts, recording.promise):
+            if crash.event < recording.begin:
                 continue
             key = self._level.key(medium, crash)
             fresh = key not in seen
@@ -221,21 +243,22 @@ class _Run:
             self._outcome.judged += 1
             problem = crash.promise.broken_by(seen[key])
             if problem:
-                self._note(medium, crash, where, problem, events)
+                self._note(medium, crash, problem, recording)
             if fresh:
-                yield len(seen), crash
+                yield len(seen), medium, crash
 
-    def _note(self, medium: Medium, crash: Crash, where: str, problem: str, events: Sequence[Event]) -> None:
+    def _note(self, medium: Medium, crash: Crash, problem: str, recording: Recording) -> None:
         outcome = self._outcome
         outcome.broken += 1
         outcome.lost += problem.startswith("lost")
         if len(outcome.first) >= MAX_KEPT:
             return
-        broken = Broken(f"seed {outcome.trial.seed}, event {crash.event} ({crash.how}){where}", problem)
+        where = f"seed {outcome.trial.seed}, event {crash.event} ({crash.how}){recording.where}"
+        broken = Broken(where, problem)
         if outcome.trial.mode == "shipped":
             KEPT.mkdir(parents=True, exist_ok=True)
             place = KEPT / f"{outcome.trial.name}-{outcome.broken}"
-            place.with_suffix(".events.gz").write_bytes(gzip.compress(pickle.dumps(list(events))))
+            place.with_suffix(".recording.gz").write_bytes(gzip.compress(pickle.dumps((outcome.trial, recording)), 1))
             broken = replace(broken, kept=str(self._level.keep(medium, crash, place)))
         outcome.first.append(broken)
 
