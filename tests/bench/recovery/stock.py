@@ -15,6 +15,7 @@ PORT = 8090
 NAME = "stock aiortc and python-socketio"
 SINKS = {STOCK_CALLER: f"{STOCK_CALLER}_spk", STOCK_CALLEE: f"{STOCK_CALLEE}_handset"}
 _OUTPUTS = {STOCK_CALLER: f"{STOCK_CALLER}_speaker", STOCK_CALLEE: f"{STOCK_CALLEE}_handset"}
+START_LIMIT_S = 60.0
 _LOOK_S = 0.02
 
 
@@ -34,7 +35,7 @@ class StockPair:
             for room, name in zip(STATIONS, SINKS, strict=True):
                 await self._start(room, name)
             for name in SINKS:
-                await self._hears(name, "ready")
+                await self._hears(name, "ready", START_LIMIT_S)
         except BaseException:
             await self._close()
             raise
