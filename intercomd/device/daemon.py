@@ -229,7 +229,7 @@ class Daemon:
         self.post(MediaSilent(epoch))
 
     def media_lost(self, epoch: int, reason: str) -> None:
-        self.parts.ice.look_again()  # perhaps it was its relay
+        self.parts.ice.doubt()
         self.post(MediaLost(epoch, reason))
 
     # -------------------------------------------------------------------------------------------------------- the link

@@ -105,8 +105,16 @@ class IceServers:
                 del self._seen[entry.key]  # the old credentials were; these are not known yet
         self._wake.set()
 
+    def doubt(self) -> None:
+        """A connection has failed, and perhaps it was its relay: until they were looked at, these servers come after
+        others that are good."""
+        for key in self._current.values():
+            self._seen.pop(key, None)
+        self._current.clear()
+        self.look_again()
+
     def look_again(self) -> None:
-        """The network has changed, or a connection has failed: what was seen may no longer hold."""
+        """The network has changed: what was seen may no longer hold."""
         for entry in self._entries:
             probed = self._seen.get(entry.key)
             if probed is None or probed.verdict is not Verdict.UNSUPPORTED:

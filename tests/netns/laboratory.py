@@ -1,7 +1,7 @@
 """Networks made of namespaces, for tests and benchmarks: hosts, NATs, cut links, lost packets. Linux, root, no netem.
 
     with Laboratory() as lab:
-        internet = lab.segment("internet")
+        internet = lab.segment("internet", "203.0.113.254/24")
         hub = lab.host("hub", internet, "203.0.113.10/24")
         home = lab.nat("home", internet, "203.0.113.1/24", inside="10.1.0.1/24", symmetric=True)
         door = lab.host("door", home.inside, "10.1.0.2/24")
@@ -222,12 +222,15 @@ class Laboratory:
     ) -> None:
         self.close()
 
-    def segment(self, name: str) -> Segment:
-        """A wire without a way out."""
+    def segment(self, name: str, router: str | None = None) -> Segment:
+        """A wire. With a `router` (its address with prefix length) hosts have a default route, and what they send to
+        other networks is lost in silence, as in the Internet; without one the kernel refuses to send it."""
         space = Space(self._named(name))
         self._spaces.append(space)
         _bridge(space, "wire")
-        return Segment(space, "wire")
+        if router is not None:
+            space.ip("address", "add", router, "dev", "wire")
+        return Segment(space, "wire", router and router.partition("/")[0])
 
     def host(self, name: str, segment: Segment, address: str) -> Host:
         """A machine on the wire; `address` with its prefix length."""

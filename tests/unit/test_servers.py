@@ -217,6 +217,33 @@ def test_relay_only_goes_on_trying_a_relay_that_has_failed(rig: Rig) -> None:
     rig.run(steps())
 
 
+def test_after_a_loss_another_good_relay_is_taken_at_once(rig: Rig) -> None:
+    other = "turn:other.example"
+    rig.probe.servers[other] = FakeServer(0.2, {"door": "secret-1"})
+    rig.make([IceServer([TURN, other], "door", "secret-1")])
+
+    async def steps() -> None:
+        await asyncio.sleep(1)
+        assert rig.urls() == [TURN]
+        rig.probe.servers[TURN].answers = False
+        rig.ice.doubt()
+        assert rig.urls() == [other], "before anything was asked"
+        await asyncio.sleep(1)
+        assert rig.urls() == [other]
+
+    rig.run(steps())
+
+
+def test_after_a_loss_the_only_relay_is_taken_again(rig: Rig) -> None:
+    async def steps() -> None:
+        await asyncio.sleep(1)
+        assert rig.urls() == [STUN, TURN]
+        rig.ice.doubt()
+        assert rig.urls() == ["stun:other.example", TURN]
+
+    rig.run(steps())
+
+
 def test_at_most_four_probes_at_a_time(rig: Rig) -> None:
     running = most = 0
 
