@@ -9,10 +9,9 @@ time with each resync and each heartbeat, and is believed: who rang whom, and wh
 import time
 from collections.abc import Callable
 
+from intercomd import RELEASED_S
 from intercomd.link.trust import Known
 
-THIS_VERSION_S = 1_767_225_600.0
-"""2026-01-01: there was no such station before."""
 DRIFT_S = 2.0
 """Closer than this, the hub's word is only late."""
 
@@ -27,7 +26,7 @@ class StationClock:
     ) -> None:
         self._wall = wall
         self._monotonic = monotonic
-        self._floor_s = THIS_VERSION_S
+        self._floor_s = RELEASED_S
         self._offset_s = max(wall(), self._floor_s) - monotonic()
         self._by_hub = False
 
@@ -40,8 +39,9 @@ class StationClock:
         self.rest()
 
     def known(self) -> Known:
-        """For the certificate of the hub: its own word of a while ago, or what has been."""
-        return Known(self.now_s(), exact=True) if self._by_hub else Known(self._floor_s)
+        """For the certificate of the hub: its own word of a while ago, or what has been. What was written down here is
+        not asked: should a hub once have told a wrong time, the station must not be kept from it for ever."""
+        return Known(self.now_s(), exact=True) if self._by_hub else Known(RELEASED_S)
 
     def heard(self, hub_s: float) -> float:
         """The hub's time of this moment, in a form that may be used later: by how much it is before the monotonic
@@ -52,7 +52,7 @@ class StationClock:
         """Go by the hub's time, as `heard` gave it. By how many seconds that moves this clock; None if it does not:
         the two agree, or the hub's own clock was never set."""
         shift_s = offset_s - self._offset_s
-        if offset_s + self._monotonic() < THIS_VERSION_S:
+        if offset_s + self._monotonic() < RELEASED_S:
             return None
         self._by_hub = True
         if abs(shift_s) <= DRIFT_S:
@@ -62,5 +62,10 @@ class StationClock:
 
     def rest(self) -> None:
         """While there is no call: follow the wall clock, as long as no hub has told the time."""
-        if not self._by_hub:
-            self._offset_s = max(self._wall(), self._floor_s) - self._monotonic()
+        if self._by_hub:
+            return
+        wall_s, monotonic_s = self._wall(), self._monotonic()
+        if wall_s >= self._floor_s:
+            self._offset_s = wall_s - monotonic_s
+        else:  # it goes on from what is known
+            self._offset_s = max(self._offset_s, self._floor_s - monotonic_s)

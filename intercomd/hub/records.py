@@ -52,9 +52,17 @@ async def load(database: Database, call_ids: Iterable[CallId]) -> dict[CallId, H
         return await _load(connection, call_ids)
 
 
-async def forget_old(database: Database, now_s: float) -> None:
-    """Delete final states past their time."""
-    old = (calls.c.phase == HubPhase.ENDED.value) & (calls.c.created_at < now_s - KEEP_CALLS_S)
+async def newest_s(database: Database) -> float:
+    """When the newest call began; 0 where there is none."""
+    async with database.transaction() as connection:
+        return float((await connection.execute(sa.select(sa.func.max(calls.c.created_at)))).scalar() or 0.0)
+
+
+async def forget_old(database: Database) -> None:
+    """Delete final states that are older by their time than the newest call: a clock that is years ahead deletes
+    nothing."""
+    newest = await newest_s(database)
+    old = (calls.c.phase == HubPhase.ENDED.value) & (calls.c.created_at < newest - KEEP_CALLS_S)
     async with database.transaction() as connection:
         await connection.execute(sa.delete(calls).where(old))
 

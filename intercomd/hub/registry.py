@@ -93,8 +93,9 @@ class Registry:
 
     async def load(self) -> None:
         """Take up the calls of the hub that ran before. Raises `DatabaseError`."""
+        self._clock.not_before(await records.newest_s(self._database))
         now_s = self._clock.now_s()
-        await records.forget_old(self._database, now_s)
+        await records.forget_old(self._database)
         restored: list[records.Change] = []
         for call in await records.load_open(self._database):
             after, _ = handle(call, Restored(now_s))
@@ -107,8 +108,7 @@ class Registry:
     async def initiate(self, caller: Party, request: InitiateCall) -> Reply:
         call_id, recipient = CallId(request.call_id), IdentityId(request.recipient_id)
         await self._recall([call_id])
-        if not len(self._ledger):
-            self._clock.adjust()
+        self.rest()
         members = self.directory.resolve(recipient)
         admission = admit(
             self._ledger.legs,
@@ -122,6 +122,11 @@ class Registry:
             self._clock.now_s(), call_id, caller, recipient, admission, self._limits, request.conversation_id
         )
         return await self._decide(call_id, event)
+
+    def rest(self) -> None:
+        """Where no call depends on it, the hub's clock follows the wall clock, which somebody may have set."""
+        if not len(self._ledger):
+            self._clock.adjust()
 
     async def request(self, sender: Endpoint, request: CallRequest) -> Reply:
         """Any other request about a call."""

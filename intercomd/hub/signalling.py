@@ -269,6 +269,7 @@ class Signalling:
 
     async def beat_once(self) -> None:
         """A heartbeat to everybody; those that have been silent for too long are dropped."""
+        self._registry.rest()
         payload = {"t": self._clock.now_s()}
         for socket in self._presence:
             if socket.legacy:

@@ -2,10 +2,11 @@
 
 import pytest
 
-from intercomd.device.clock import THIS_VERSION_S, StationClock
+from intercomd import RELEASED_S
+from intercomd.device.clock import StationClock
 
 YEAR_S = 365 * 86400.0
-NOW_S = THIS_VERSION_S + YEAR_S
+NOW_S = RELEASED_S + YEAR_S
 
 
 class Machine:
@@ -21,7 +22,7 @@ class Machine:
 
 
 def test_a_wall_clock_before_what_is_known_is_not_believed() -> None:
-    assert Machine(0.0).clock().now_s() == THIS_VERSION_S
+    assert Machine(0.0).clock().now_s() == RELEASED_S
     assert Machine(NOW_S - YEAR_S).clock(NOW_S).now_s() == NOW_S
     assert Machine(NOW_S + 5).clock(NOW_S).now_s() == NOW_S + 5
 
@@ -59,16 +60,24 @@ def test_a_floor_from_a_wrong_clock_does_not_outlive_the_hubs_word() -> None:
     assert clock.now_s() == NOW_S
 
 
-def test_what_is_known_is_a_floor_until_the_hub_has_spoken() -> None:
+def test_what_is_known_is_this_version_until_the_hub_has_spoken() -> None:
     machine = Machine(0.0)
-    clock = machine.clock(NOW_S)
-    assert (clock.known().at_s, clock.known().exact) == (NOW_S, False)
+    clock = machine.clock(NOW_S + YEAR_S)
+    assert (clock.known().at_s, clock.known().exact) == (RELEASED_S, False)
     assert clock.known().contradicts(machine.wall_s)
-    assert not clock.known().contradicts(NOW_S + YEAR_S)
+    assert not clock.known().contradicts(NOW_S), "a wrong time that was once kept locks nobody out"
     clock.follow(clock.heard(NOW_S + 60))
     assert (clock.known().at_s, clock.known().exact) == (NOW_S + 60, True)
     assert clock.known().contradicts(NOW_S + YEAR_S)
     assert not clock.known().contradicts(NOW_S)
+
+
+def test_a_clock_that_was_never_set_goes_on_all_the_same() -> None:
+    machine = Machine(0.0)
+    clock = machine.clock(NOW_S)
+    machine.up_s += 100.0
+    clock.rest()
+    assert clock.now_s() == NOW_S + 100.0
 
 
 def test_at_rest_a_time_servers_correction_is_taken_until_a_hub_has_spoken() -> None:

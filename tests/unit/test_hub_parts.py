@@ -2,6 +2,7 @@
 
 import pytest
 
+from intercomd import RELEASED_S
 from intercomd.core.legs import HubCall, Party
 from intercomd.core.protocol import HubPhase
 from intercomd.hub.clock import DRIFT_S, HubClock
@@ -128,21 +129,43 @@ def test_what_was_decided_can_be_undone() -> None:
 # ---------------------------------------------------------------------------------------------------------- clock
 
 
-@pytest.mark.parametrize("jump_s", [365 * 86_400.0, -365 * 86_400.0])
+YEAR_S = 365 * 86_400.0
+NOW_S = RELEASED_S + 2 * YEAR_S
+
+
+@pytest.mark.parametrize("jump_s", [YEAR_S, -YEAR_S])
 def test_the_clock_does_not_jump_until_it_may(jump_s: float) -> None:
-    wall, monotonic = [1000.0], [50.0]
+    wall, monotonic = [NOW_S], [50.0]
     clock = HubClock(lambda: wall[0], lambda: monotonic[0])
-    assert clock.now_s() == 1000.0
+    assert clock.now_s() == NOW_S
     wall[0] += jump_s
     monotonic[0] += 2.0
-    assert clock.now_s() == 1002.0
+    assert clock.now_s() == NOW_S + 2.0
     clock.adjust()
-    assert clock.now_s() == 1000.0 + jump_s
+    assert clock.now_s() == NOW_S + jump_s
 
 
 def test_small_drift_is_left_alone() -> None:
-    wall = [1000.0]
+    wall = [NOW_S]
     clock = HubClock(lambda: wall[0], lambda: 0.0)
     wall[0] += DRIFT_S * 0.9
     clock.adjust()
-    assert clock.now_s() == 1000.0
+    assert clock.now_s() == NOW_S
+
+
+def test_a_wall_clock_that_was_never_set_goes_on_from_what_is_written_down() -> None:
+    wall, monotonic = [0.0], [50.0]
+    clock = HubClock(lambda: wall[0], lambda: monotonic[0])
+    clock.not_before(NOW_S)
+    monotonic[0] += 60.0
+    clock.adjust()
+    assert clock.now_s() == NOW_S + 60.0
+    wall[0] = NOW_S + YEAR_S
+    clock.adjust()
+    assert clock.now_s() == NOW_S + YEAR_S
+
+
+def test_a_clock_that_was_once_ahead_does_not_stay_so() -> None:
+    clock = HubClock(lambda: NOW_S, lambda: 0.0)
+    clock.not_before(NOW_S + YEAR_S)
+    assert clock.now_s() == NOW_S

@@ -119,14 +119,17 @@ async def test_one_batch_may_name_a_call_twice(database: Database) -> None:
 
 
 async def test_final_states_are_forgotten_after_their_time_and_records_never(database: Database) -> None:
-    open_call = replace(connected(), call_id="open")
-    await records.write(database, [(None, ended()), (None, replace(open_call, created_at=0.0))])
-    await records.forget_old(database, KEEP_CALLS_S)
+    old_s = ended().created_at
+    open_call = replace(connected(), call_id="open", created_at=old_s + KEEP_CALLS_S)
+    await records.write(database, [(None, ended()), (None, open_call)])
+    await records.forget_old(database)
     assert set(await records.load(database, [CALL])) == {CALL}
-    await records.forget_old(database, KEEP_CALLS_S + 1.0)
+    assert await records.newest_s(database) == old_s + KEEP_CALLS_S
+    await records.write(database, [(None, replace(ended(), call_id="new", created_at=old_s + KEEP_CALLS_S + 1.0))])
+    await records.forget_old(database)
     assert await records.load(database, [CALL]) == {}
     assert len(await records.load_open(database)) == 1
-    assert len(await rows(database, call_records)) == 1
+    assert len(await rows(database, call_records)) == 2
 
 
 async def test_a_failed_write_leaves_nothing_behind(database: Database) -> None:
