@@ -158,7 +158,8 @@ class Laboratory(House):
                 status = await self.see(name, "answers", lambda _: True)
                 if status["phase"] == "idle" and status["error"] is None:
                     break
-                await self.ask(name, "hangup")
+                with suppress(ControlError):  # it has ended meanwhile
+                    await self.ask(name, "hangup")
                 await asyncio.sleep(0.1)
             await self.see(name, "is idle", lambda status: status["phase"] == "idle" and status["error"] is None)
 
