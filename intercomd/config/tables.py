@@ -124,11 +124,11 @@ class Audio(Table, frozen=True):
     buffer_ms: Annotated[
         int,
         Meta(
-            ge=20,
+            ge=0,
             le=120,
-            description="Receive buffer's depth: more survives more jitter, and delays the voice.",
+            description="Receive buffer's depth. 0: it follows the network, as little as that allows; else fixed.",
         ),
-    ] = 40
+    ] = 0
     processing: Annotated[
         Literal["livekit", "half-duplex", "none"],
         Meta(

@@ -24,6 +24,8 @@ _PRICE_FRAMES = 100 * 25 * _MS
 """What it would cost if all packets came too late."""
 _FEWEST = 500
 """What is known from fewer packets (10 s) is not taken for the rule: a single loss would count for many."""
+_LOST_COUNTS = 3
+"""A packet that comes late costs half its length of concealment, as a rule, and is heard afterwards."""
 _FORBIDDING = 1000
 _ANOTHER_TIMELINE_FRAMES = RATE_HZ
 """The sender began to count anew, or was away: what was learnt is no longer true."""
@@ -81,10 +83,9 @@ class Transits:
         self._add(transit, arrived)
 
     def could_rebuild(self, at: int, frames: int, arrived: int) -> None:
-        """The packet `at` carries a copy of the lost one before it: heard, had playing waited that long. It counts
-        twice: a packet that comes late costs about half a packet's concealment."""
+        """The packet `at` carries a copy of the lost one before it: heard, had playing waited that long."""
         if self._count and not self._outage:
-            for _ in range(2):
+            for _ in range(_LOST_COUNTS):
                 self._add(arrived - at + frames, arrived)
 
     def _after_outage(self, at: int, arrived: int, transit: int) -> bool:

@@ -9,6 +9,7 @@ from time import monotonic, monotonic_ns
 
 import numpy as np
 
+from intercomd.media.adaptive import AdaptiveBuffer
 from intercomd.media.bridge import ClockBridge
 from intercomd.media.jitter import (
     CONCEALED_FRAMES,
@@ -28,6 +29,8 @@ from intercomd.media.stretch import lengthened, shortened
 
 _HAND_OVER_FRAMES = RATE_HZ * 120 // 1000
 """What waits for the playout thread at most; older packets go (a card that stopped must not leave old voice)."""
+_DECODED_MS = 40
+"""Kept of voice that was decoded elsewhere."""
 _WAITING_FRAMES = RATE_HZ * 100 // 1000
 """What waits for the event loop at most."""
 _FADE_FROM_FRAMES = RATE_HZ * 40 // 1000
@@ -44,17 +47,18 @@ class ReceivedVoice:
     """The far end's voice, a `VoiceSource`. `pull` belongs to the playout thread, everything else to the event loop."""
 
     def __init__(
-        self, buffer: ReceiveBuffer | None = None, *, buffer_ms: int = 40, now_s: Callable[[], float] = monotonic
+        self, buffer: ReceiveBuffer | None = None, *, buffer_ms: int = 0, now_s: Callable[[], float] = monotonic
     ) -> None:
-        """`now_s` is the clock of the packets' `arrived_s`. Raises `OpusError` without libopus."""
+        """`buffer_ms` is the depth of a fixed buffer, 0: it follows the network. `now_s` is the clock of the packets'
+        `arrived_s`. Raises `OpusError` without libopus."""
         self._now_s = now_s
         self._asked_s = 0.0
         self._decoder = Decoder()
         self._bridge = ClockBridge()
-        self._buffer = buffer if buffer is not None else FixedBuffer(buffer_ms)
+        self._buffer = buffer or (FixedBuffer(buffer_ms) if buffer_ms else AdaptiveBuffer())
         self._lock = Lock()  # held through a decode; only close() ever waits for it
         self._packets: deque[Packet] = deque()
-        self._decoded = PeriodRing(buffer_ms)
+        self._decoded = PeriodRing(buffer_ms or _DECODED_MS)
         self._left_over: Pcm = SILENCE[:0]
         self._takes_pcm = False
         self._asked = self._begun = 0

@@ -32,7 +32,7 @@ def settings() -> str:
             f"cards: null sinks, {pcm.RATE_HZ} Hz mono, periods of {pcm.PERIOD_FRAMES} × {pcm.PERIODS}, "
             f"{pcm.QUEUED_PERIODS} queued; over loopback (recovery: over veth)",
             f"ours: Opus mono {audio.bitrate_bps} bit/s, {audio.frame_ms} ms, FEC {audio.fec}, DTX {audio.dtx}, "
-            f"receive buffer {audio.buffer_ms} ms, voice processing off",
+            f"receive buffer {audio.buffer_ms or 'adaptive'}, voice processing off",
             STOCK,
             f"{baresip.version()}; {baresip.NOTE}"
             if not baresip.missing()

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from intercomd.media.adaptive import AdaptiveBuffer
 from intercomd.media.jitter import Conceal, Decision, Play, Recover, Silence
 from intercomd.media.packet import Packet, duration_frames
+from tests.bench.audio.strangers import flooded, plays_after
 
 _20_MS, _10_MS, _2_5_MS, _60_MS = 0x08, 0x00, 0x80, 0x18
 _FEC = 0x40
@@ -397,44 +398,6 @@ def test_any_packets_in_any_order(steps: list[Packet | int], now_s: float) -> No
             if isinstance(decision, Play) and decision.stretch:
                 assert 120 <= abs(decision.stretch) <= 728
     assert buffer.counts.received == sum(isinstance(step, Packet) for step in steps)
-
-
-def flooded(packets: int, seed: int) -> AdaptiveBuffer:
-    """Whatever a stranger sends, with a playout thread that goes on taking."""
-    dice = np.random.default_rng(seed)
-    buffer, now_s = AdaptiveBuffer(), 100.0
-    payloads = [dice.bytes(int(length)) for length in dice.integers(0, 60, 256)]
-    sequences, timestamps = dice.integers(0, 2**16, packets), dice.integers(0, 2**32, packets)
-    near, streams, chosen = (
-        dice.integers(0, 9, packets),
-        dice.integers(0, 3000, packets),
-        dice.integers(0, 256, packets),
-    )
-    for index in range(packets):
-        regular = near[index] > 3
-        buffer.put(
-            Packet(
-                index & 0xFFFF if regular else int(sequences[index]),
-                index * 960 & 0xFFFFFFFF if regular else int(timestamps[index]),
-                int(streams[index] == 0),
-                payloads[chosen[index]],
-                now_s - float(near[index]) / 100,
-            )
-        )
-        if near[index] % 2:
-            buffer.decide(now_s, int(chosen[index]))
-            now_s += 0.01
-        assert len(buffer._order) <= 96
-    return buffer
-
-
-def plays_after(buffer: AdaptiveBuffer) -> bool:
-    """Whether an ordinary stream is heard after all that."""
-    for index in range(200):
-        now_s = 10_000_000.0 + index * 0.02
-        buffer.put(Packet(index, index * 960, 7, packet(index).payload, now_s))
-        decisions = [buffer.decide(now_s + 0.004)]
-    return isinstance(decisions[-1], Play)
 
 
 def test_a_flood_of_anything() -> None:

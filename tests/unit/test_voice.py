@@ -11,7 +11,7 @@ from intercomd.media.opus import Decoder, Encoder
 from intercomd.media.packet import Packet, carries_fec
 from intercomd.media.pcm import PERIOD_FRAMES, SILENCE, Pcm, level_dbfs
 from intercomd.media.voice import ReceivedVoice, SentVoice
-from tests.unit.sounds import best_alignment, speech
+from tests.unit.sounds import best_alignment, likeness, speech
 
 pytestmark = pytest.mark.platform("libopus")
 
@@ -20,9 +20,24 @@ def ignore() -> None:
     """A wake-up that nobody needs."""
 
 
+class Ear(ReceivedVoice):
+    """A period is pulled every 10 ms of a clock that nobody waits for."""
+
+    def __init__(self) -> None:
+        super().__init__(now_s=lambda: self.at_s)
+        self.at_s = 100.0
+
+    def deliver(self, packet: Packet) -> None:
+        super().deliver(replace(packet, arrived_s=self.at_s))
+
+    def pull(self) -> Pcm:
+        self.at_s += 0.010
+        return super().pull()
+
+
 @pytest.fixture
 def received() -> Iterator[ReceivedVoice]:
-    voice = ReceivedVoice()
+    voice = Ear()
     yield voice
     voice.close()
 
@@ -53,9 +68,11 @@ def test_silence_while_there_is_nothing(received: ReceivedVoice) -> None:
 
 def test_voice_comes_through_within_60_ms(received: ReceivedVoice) -> None:
     voice = speech(1, 48_000)
-    at, alike = best_alignment(voice[:40_000], listen(received, encoded(voice)))
+    heard = listen(received, encoded(voice))
+    at, alike = best_alignment(voice[:24_000], heard)
     assert alike > 0.8
     assert at <= 48 * 60
+    assert likeness(voice[:46_000], heard) > 0.8
     assert received.counts.concealed_frames == 0
 
 
@@ -76,10 +93,10 @@ def test_a_tenth_lost_is_mostly_rebuilt_and_never_silent(received: ReceivedVoice
     packets = encoded(voice)
     heard = listen(received, [None if index % 10 == 7 else packet for index, packet in enumerate(packets)])
     counts = received.counts
-    assert counts.recovered_frames + counts.concealed_frames == 10 * 960
+    assert 10 * 960 <= counts.recovered_frames + counts.concealed_frames <= 11 * 960
     assert counts.recovered_frames > counts.concealed_frames
     assert counts.silent_frames == 0
-    assert best_alignment(voice[:80_000], heard)[1] > 0.75
+    assert likeness(voice[:90_000], heard) > 0.75
 
 
 def tone(frames: int) -> Pcm:
@@ -91,7 +108,7 @@ def test_it_fades_out_within_100_ms_and_comes_back_without_a_click(received: Rec
     packets: list[Packet | None] = [*encoded(tone(96_000))]
     heard = listen(received, packets[:50] + [None] * 20 + packets[70:])
     levels = [level_dbfs(heard[at : at + 480]) for at in range(0, len(heard), 480)]
-    last = next(number for number in range(140, 60, -1) if levels[number] > -96)
+    last = next(number for number in range(130, 60, -1) if levels[number] > -96)
     begin = next(number for number in range(last + 1, 200) if levels[number] > -96)
     assert begin - last > 25
     assert levels[last] < levels[last - 7] - 12
@@ -107,7 +124,7 @@ def test_after_a_reset_nothing_of_the_last_stream_is_heard(received: ReceivedVoi
     assert received.counts.received == 0
     assert all(received.pull() is SILENCE for _ in range(10))
     voice = speech(5, 48_000)
-    assert best_alignment(voice[:30_000], listen(received, encoded(voice, ssrc=9)))[1] > 0.8
+    assert likeness(voice[:46_000], listen(received, encoded(voice, ssrc=9))) > 0.8
 
 
 def test_packets_that_nobody_pulls_are_bounded(received: ReceivedVoice) -> None:

@@ -30,7 +30,7 @@ class WebRtcMedia:
         fec: bool = True,
         dtx: bool = False,
         complexity: int = 5,
-        buffer_ms: int = 40,
+        buffer_ms: int = 0,
         gather_limit_s: float = 0.5,
         connect_limit_s: float = 10.0,
         transport_policy: str = "all",

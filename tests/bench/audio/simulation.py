@@ -14,10 +14,10 @@ from aiortc.rtp import RtpPacket
 from intercomd.demo.listen import read_wav
 from intercomd.demo.sound import sentence
 from intercomd.media.jitter import Counts, Decision, Play, ReceiveBuffer, Recover, Silence
-from intercomd.media.opus import Decoder, Encoder
+from intercomd.media.opus import Decoder
 from intercomd.media.packet import Packet, duration_frames
 from intercomd.media.pcm import PERIOD_FRAMES, RATE_HZ, SILENCE, Pcm
-from intercomd.media.voice import ReceivedVoice
+from intercomd.media.voice import ReceivedVoice, SentVoice
 from tests.bench.audio.traces import Times, Trace
 
 _BEGAN_S: Final = 1000.0
@@ -36,14 +36,24 @@ def speech(seconds: float, voice: int = 0) -> Pcm:
 
 
 @cache
-def packets(
-    seconds: float, voice: int = 0, frame_ms: int = 20, bitrate_bps: int = 28_000, loss: int = 10
-) -> list[bytes]:
-    sound = speech(seconds, voice)
-    with Encoder(frame_ms=frame_ms, bitrate_bps=bitrate_bps) as encoder:
-        encoder.expect_loss(loss)
-        ends = range(encoder.frames, len(sound) + 1, encoder.frames)
-        return [encoder.encode(sound[end - encoder.frames : end]) for end in ends]
+def packets(seconds: float, voice: int = 0, frame_ms: int = 20) -> list[bytes]:
+    return encoded(speech(seconds, voice), frame_ms)
+
+
+def encoded(sound: Pcm, frame_ms: int = 20) -> list[bytes]:
+    """As a station sends it as long as nothing is reported to be lost."""
+    sent, payloads = SentVoice(frame_ms=frame_ms), list[bytes]()
+
+    def wake() -> None:
+        frame = sent.take()
+        assert frame is not None
+        payloads.append(frame.payload or b"")
+
+    sent.start(wake)
+    for begin in range(0, len(sound) - PERIOD_FRAMES + 1, PERIOD_FRAMES):
+        sent.push(sound[begin : begin + PERIOD_FRAMES])
+    sent.close()
+    return payloads
 
 
 @dataclass(slots=True)
