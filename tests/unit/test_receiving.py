@@ -1,7 +1,7 @@
 """The receive path on recorded kinds of trouble: what is heard, how late, and how it compares with a fixed buffer.
 
-The limits of `golden/receiving.json` are kept for a quarter of a minute of each trace; whoever changes the buffer moves them
-only knowingly."""
+The limits of `golden/receiving.json` are kept for 15 s of each trace; whoever changes the buffer moves them only
+knowingly."""
 
 import json
 from functools import cache
