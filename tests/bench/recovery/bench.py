@@ -79,6 +79,7 @@ async def _part(name: str, scenario: Scenario, ground: Ground, load_before: floa
     watch, began_s = LoadWatch(load_before), monotonic()
     try:
         async with watch, asyncio.timeout(PART_LIMIT_S):
+            await ground.lab.quiet()  # a part that broke may have left a call
             trials = await scenario(ground)
     except (*_FAULTS, TimeoutError) as error:
         why = str(error) or f"not over within {PART_LIMIT_S:g} s"
