@@ -3,7 +3,7 @@
 import pytest
 
 from tests.bench.recovery.kills import is_caught, planted, run
-from tests.bench.recovery.kills_stage import table
+from tests.bench.recovery.kills_words import table
 
 KILLS = 8
 SEED = 5

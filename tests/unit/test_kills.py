@@ -8,7 +8,9 @@ import pytest
 from intercomd.core.legs import HubCall
 from tests.bench.recovery.kills_agreement import Seen, disagreements
 from tests.bench.recovery.kills_audit import Books, Record, Story, audit
+from tests.bench.recovery.kills_house import Flash
 from tests.bench.recovery.kills_scenes import HUB, STATIONS, Aim, Kill, scene
+from tests.bench.recovery.kills_words import company, phase_of, refined, table
 from tests.unit.hub_calls import connected, ringing
 
 RING_S = 5.0
@@ -122,3 +124,30 @@ def test_scenes_kill_every_kind_of_victim() -> None:
     assert any(HUB in dead and len(dead) == 2 for dead in victims)
     assert any(HUB not in dead and len(dead) == 2 for dead in victims)
     assert len(kills) > 300
+
+
+@pytest.mark.parametrize(
+    ("shown", "flash", "phase"),
+    [
+        (IDLE, Flash(), "idle"),
+        (IDLE, Flash(waiting=2), "idle, records wait"),
+        (IDLE, Flash("dialling"), "dialling"),
+        (IDLE, Flash("ringing"), "ringing in"),
+        (replace(IDLE, phase="connecting"), Flash("dialling"), "calling"),
+        (RINGING_IN, Flash("ringing"), "ringing in"),
+        (RINGING_OUT, Flash("dialling"), "ringing out"),
+        (RINGING_IN, Flash("connected"), "connecting"),
+        (CALLER, Flash("connected"), "connected"),
+        (CALLER, Flash(), "ending"),
+        (replace(CALLER, phase="reconnecting"), Flash("connected"), "reconnecting"),
+        (Seen("reconnecting", registered=False), Flash("connected"), "restoring"),
+    ],
+)
+def test_a_dead_station_was_where_its_flash_says(shown: Seen, flash: Flash, phase: str) -> None:
+    assert refined(phase_of(shown), flash) == phase
+
+
+def test_the_table_counts_each_death_once() -> None:
+    phases = {("idle", company(("door",))): 3, ("idle", company((HUB, "door"))): 1, ("connected", company((HUB,))): 2}
+    lines = [line.split() for line in table(phases).splitlines()]
+    assert lines[1:] == [["idle", "3", "0", "0", "1", "4"], ["connected", "0", "0", "2", "0", "2"]]

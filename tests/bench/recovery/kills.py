@@ -15,7 +15,8 @@ from statistics import median
 
 from tests.bench.recovery.kills_house import KillHouse
 from tests.bench.recovery.kills_scenes import Aim, Scene, scene
-from tests.bench.recovery.kills_stage import SETTLE_LIMIT_S, Stage, Tally, table
+from tests.bench.recovery.kills_stage import SETTLE_LIMIT_S, Stage, Tally
+from tests.bench.recovery.kills_words import table
 from tests.bench.report import Peer, Row, row
 from tests.bench.sounds import percentile
 

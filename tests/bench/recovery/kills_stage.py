@@ -4,7 +4,7 @@ import asyncio
 import sqlite3
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
@@ -18,7 +18,6 @@ from tests.bench.recovery.kills_house import (
     GRACE_S,
     RING_S,
     Eyes,
-    Flash,
     KillHouse,
     books,
     flash_of,
@@ -26,6 +25,7 @@ from tests.bench.recovery.kills_house import (
     waiting_records,
 )
 from tests.bench.recovery.kills_scenes import HUB, STATIONS, Aim, Kill, Press, Scene
+from tests.bench.recovery.kills_words import ADVANCE, company, phase_of, refined
 
 SETTLE_LIMIT_S = GRACE_S + 10.0
 """The longest rule, the grace, and what a start and a connection take. Most need 3 s."""
@@ -35,6 +35,7 @@ REACTION_LIMIT_S = 4.0
 """From a hang-up to lamps that are out, everywhere."""
 UPLOAD_LIMIT_S = 20.0
 LOOK_S = 0.05
+SILENCE_DBFS = -50.0
 SHOWN_LINES = 70
 SHOWN_FIELDS = ("ERROR_CODE", "CALL_ID", "EPOCH", "PHASE", "REASON")
 ENDS = frozenset(
@@ -189,7 +190,7 @@ class Stage:
 
     def _kill(self, victims: Sequence[str]) -> None:
         """All of them in one go; those that are dead already do not count."""
-        kind = _kind(victims)
+        kind = company(victims)
         labels = {name: (self._label(name), kind) for name in victims}
         dead = [name for name in victims if self._house.supervisor.kill(name)]
         for name in dead:
@@ -204,15 +205,15 @@ class Stage:
             return
         phase, kind = self._condemned.pop(view.name)
         if view.name != HUB:
-            phase = _refined(phase, flash_of(self._house.household.station(view.name)))
+            phase = refined(phase, flash_of(self._house.household.station(view.name)))
         self._tally.phases[phase, kind] += 1
 
     def _label(self, name: str) -> str:
         if name == HUB:
             labels = [self._label(station) for station in STATIONS]
-            return max(labels, key=_ADVANCE.index)
+            return max(labels, key=ADVANCE.index)
         seen = self._eyes.seen[name]
-        return "starting" if seen is None else _phase(seen)
+        return "starting" if seen is None else phase_of(seen)
 
     async def _press(self, press: Press) -> None:
         if press.command == "hangup":
@@ -295,6 +296,8 @@ class Stage:
     async def close_books(self) -> None:
         """Everybody uploads and stops; then what happened is held against what is written."""
         await self._uploaded()
+        for name in await self._sounding():
+            await self._found(Finding("stuck", f"{name} is idle, and a tone still sounds there"))
         for name in (*STATIONS, HUB):
             await self._house.supervisor.stop(name)
         written = books(self._house.household.hub_database, self._house.stations)
@@ -312,6 +315,21 @@ class Stage:
         deadline_s = time.monotonic() + min(UPLOAD_LIMIT_S, self._settle_limit_s)
         while any(map(waiting_records, self._house.stations)) and time.monotonic() < deadline_s:
             await asyncio.sleep(LOOK_S)
+
+    async def _sounding(self) -> list[str]:
+        """Where something is to be heard although nobody speaks: not even the tone of a failed call lasts so long."""
+        deadline_s = time.monotonic() + REACTION_LIMIT_S
+        while sounding := [name for name in STATIONS if await self._level_dbfs(name) > SILENCE_DBFS]:
+            if time.monotonic() > deadline_s:
+                return sounding
+            await asyncio.sleep(LOOK_S)
+        return []
+
+    async def _level_dbfs(self, name: str) -> float:
+        with suppress(ControlError):
+            status = await self._house.status(name)
+            return float(status["audio"]["playout"]["level_dbfs"])
+        return 0.0
 
     def _shown(self) -> str:
         shown = {name: f"{seen.phase} {seen.call_id}" if seen else "dead" for name, seen in self._eyes.seen.items()}
@@ -335,67 +353,3 @@ class Stage:
         if not about:
             return []
         return [line for line in self._lines if min(about) - 1 <= line.at_s <= max(about) + 1]
-
-
-# ------------------------------------------------------------------------------------------------------------- words
-
-_ADVANCE = (
-    "starting", "idle", "ending", "dialling", "calling", "waiting for the card", "ringing in", "ringing out",
-    "connecting", "restoring", "reconnecting", "connected",
-)  # fmt: skip
-PHASES = ("starting", "idle", "idle, records wait", *_ADVANCE[2:])
-"""In the order of the table."""
-
-
-def _phase(seen: Seen) -> str:
-    match seen.phase:
-        case "initializing":
-            return "dialling"
-        case "permission":
-            return "waiting for the card"
-        case "ringing":
-            return "ringing in" if seen.role == "callee" else "ringing out"
-        case "reconnecting" | "connecting" if not seen.registered and not seen.microphone:
-            return "restoring"
-        case phase:
-            return phase
-
-
-def _refined(phase: str, flash: Flash) -> str:
-    """The panel is some milliseconds late, and does not tell all; flash knows what was written last."""
-    if phase in ("starting", "restoring", "reconnecting"):
-        return phase
-    match flash.saved:
-        case "" if phase in ("idle", "ending"):
-            return "idle, records wait" if flash.waiting and phase == "idle" else phase
-        case "":
-            return phase if phase == "dialling" else "ending"
-        case "dialling" if phase in ("idle", "dialling"):
-            return "dialling"
-        case "dialling" if phase == "connecting":
-            return "calling"
-        case "ringing":
-            return "ringing in"
-        case "connected" if phase in ("idle", "ringing in", "ringing out", "calling"):
-            return "connecting"
-    return phase
-
-
-def _kind(victims: Sequence[str]) -> str:
-    stations = sum(name != HUB for name in victims)
-    if HUB not in victims:
-        return "station" if stations == 1 else "both"
-    return "hub" if not stations else "hub + station"
-
-
-KINDS = ("station", "both", "hub", "hub + station")
-
-
-def table(phases: Mapping[tuple[str, str], int]) -> str:
-    """Killed processes by phase and company."""
-    rows = [("PHASE", *(kind.upper() for kind in KINDS), "ALL")]
-    for phase in PHASES:
-        counts = [phases.get((phase, kind), 0) for kind in KINDS]
-        if sum(counts):
-            rows.append((phase, *map(str, counts), str(sum(counts))))
-    return "\n".join("    " + line[0].ljust(22) + "".join(cell.rjust(15) for cell in line[1:]) for line in rows)
