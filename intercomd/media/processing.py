@@ -87,6 +87,7 @@ class VoiceProcessing:
         self._poor = False
         self._told_half_duplex = False
         self._told_delay = -1
+        self._slipped = False
         self._period_s = 0.0
 
     # ------------------------------------------------------------------------------------------------- any thread
@@ -157,6 +158,7 @@ class VoiceProcessing:
     def played(self, period: Pcm, lost_frames: int = 0) -> None:
         """The card took `period`, after `lost_frames` of silence."""
         self.reference.played(period, lost_frames)
+        self._slipped = self._slipped or lost_frames > 0
 
     def restarted(self, pcm: str) -> None:
         """This playback PCM was opened."""
@@ -185,6 +187,8 @@ class VoiceProcessing:
         """The period as it is to be sent, shape (480,), later by what the canceller takes (some 10 ms)."""
         began_s = time.thread_time()
         reference = self.reference.matching(lost_frames)
+        if lost_frames or self._slipped:
+            self._doubt()
         if self._switches.highpass:
             period = self._highpass(period)
         canceller = self._canceller
@@ -219,6 +223,12 @@ class VoiceProcessing:
             self._told_half_duplex = not self._told_half_duplex
             self._on_half_duplex(self._told_half_duplex)
         return self._duplex(sent, talk, active=self._gated)
+
+    def _doubt(self) -> None:
+        """An xrun's length is reckoned by the clock: after a slip of milliseconds the canceller must learn anew."""
+        self._slipped = False
+        self._meter.renew()
+        self._proving = _PROVING_PERIODS
 
     def _prove(self) -> None:
         self._proving -= 1

@@ -46,8 +46,8 @@ class Station:
         self.voice.begin("microphone")
         return self
 
-    def talk(self, seconds: float, *, far: bool = True, near: bool = False) -> tuple[Pcm, Pcm]:
-        """What was captured and what was sent."""
+    def talk(self, seconds: float, *, far: bool = True, near: bool = False, lost: int = 0) -> tuple[Pcm, Pcm]:
+        """What was captured and what was sent. `lost`: frames that capture loses first."""
         captured, sent = [], []
         for _ in range(round(seconds * 100)):
             at = slice(self.at % len(FAR), self.at % len(FAR) + PERIOD_FRAMES)
@@ -58,7 +58,8 @@ class Station:
             heard = np.rint(self._played[:PERIOD_FRAMES] * 0.5) + (NEAR[at] * 0.5 if near else 0)
             self._played = self._played[PERIOD_FRAMES:]
             captured.append(heard.astype(np.int16))
-            sent.append(self.voice.captured(captured[-1]))
+            sent.append(self.voice.captured(captured[-1], lost))
+            lost = 0
         return np.concatenate(captured), np.concatenate(sent)
 
 
@@ -131,6 +132,14 @@ def test_a_canceller_that_leaves_an_echo_is_helped_until_it_does_better() -> Non
     station.canceller.working = True
     station.talk(8)
     assert station.half_duplex == [True, False]
+
+
+def test_after_an_xrun_half_duplex_stands_in_until_the_canceller_is_proven_again() -> None:
+    station = Station().begin()
+    station.talk(5)
+    captured, sent = station.talk(0.8, lost=PERIOD_FRAMES // 2)  # by the wrong length: the reference is off from now on
+    assert rms(sent[RATE_HZ // 10 :]) < rms(captured[RATE_HZ // 10 :]) / 10
+    assert station.half_duplex == [], "no state that is worth a lamp"
 
 
 def test_both_ends_speaking_for_long_is_no_poor_canceller() -> None:

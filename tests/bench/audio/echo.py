@@ -25,7 +25,7 @@ from intercomd.media.processing import Switches
 from tests.bench.audio import talkers
 from tests.bench.audio.cancellers import Contender, Nothing, Ours, Speex, speexdsp
 from tests.bench.audio.rehearsal import Scene, delay_of, loss_db, scene, sent
-from tests.bench.audio.rooms import CHOOSING, SCORING, Room, Wave, level_db, noise, pcm
+from tests.bench.audio.rooms import CHOOSING, ECHO_DBFS, SCORING, Room, Wave, level_db, noise, pcm
 from tests.bench.report import Peer, Row, table, write
 
 SINGLE_S: Final = 20.0
@@ -90,6 +90,7 @@ def single_talk(rooms: Sequence[Room], voices: Sequence[int], makers: Makers) ->
 def double_talk(rooms: Sequence[Room], voices: Sequence[int], makers: Makers) -> Iterator[Double]:
     from pystoi import stoi
 
+    late_frames = {name: _lateness(make) for name, make in makers.items()}
     for room in rooms:
         for voice in voices:
             for ratio_db in (0, 10):
@@ -97,7 +98,7 @@ def double_talk(rooms: Sequence[Room], voices: Sequence[int], makers: Makers) ->
                 heard = scene(room, opened(voice, DOUBLE_S), near)
                 for name, make in ({"none": Nothing} | dict(makers)).items():
                     out, _, _ = _run(make, heard)
-                    late = 0 if name == "none" else _lateness(make)
+                    late = late_frames.get(name, 0)
                     start = round((DOUBLE_FROM_S + 1) * RATE_HZ)
                     said = heard.near[start : len(out) - late]
                     yield Double(name, ratio_db, float(stoi(said, out[start + late :].astype(float), RATE_HZ)))
@@ -143,8 +144,6 @@ def added_ms(switches: Switches) -> float:
 def _near(voice: int, ratio_db: int) -> Wave:
     said = talkers.talk(voice, DOUBLE_S).astype(float)
     said[: round(DOUBLE_FROM_S * RATE_HZ)] = 0
-    from tests.bench.audio.rooms import ECHO_DBFS
-
     return said * 10 ** ((ECHO_DBFS + ratio_db - level_db(said)) / 20)
 
 
@@ -175,6 +174,7 @@ def rows(rooms: Sequence[Room] = SCORING, voices: Sequence[int] = (0, 1, 2, 3)) 
         return [Row("echo", None, None, None, "", "", None, why)]
     makers = contenders()
     singles = list(single_talk(rooms, voices, makers))
+    print(f"  {len(singles)} runs of single talk", flush=True)
     doubles = list(double_talk([room for room in rooms if not room.ppm][:5], voices, makers))
     linear = [room for room in rooms if not (room.clip or room.moving or room.ppm)]
     jumps = {
