@@ -45,7 +45,7 @@ class Plan:
     """Calls whose cost is measured at their own pace."""
 
 
-FULL = Plan({"block": 2_500, "vfs": 300_000}, {"block": 5_000, "vfs": 315_000}, {"block": 4, "vfs": 64}, 510.0, 4)
+FULL = Plan({"block": 2_500, "vfs": 300_000}, {"block": 12_000, "vfs": 400_000}, {"block": 4, "vfs": 64}, 510.0, 4)
 SHORT = Plan({"block": 100, "vfs": 500}, {"block": 300, "vfs": 4_000}, {"block": 1, "vfs": 16}, 60.0, 0)
 CONTROLS = ("DELETE+FULL", "WAL+NORMAL")
 AGAIN_EVERY = {"block": 60, "vfs": 400}
@@ -136,14 +136,16 @@ def _always(plan: Plan) -> Iterator[Trial]:
 
 
 def _next(plan: Plan, states: dict[str, int], seeds: dict[str, int], spent_s: float) -> Trial | None:
-    """Of the level that is further from its goal."""
-    share = {level: states[level] / plan.goals[level] for level in states}
-    level = min(share, key=share.__getitem__)
-    if share[level] >= 1 or spent_s > plan.limit_s:
+    """Of the level that is further from its gate; beyond the gates, from its goal."""
+    if spent_s > plan.limit_s:
         return None
-    seed = seeds[level]
-    seeds[level] += 1
-    return Trial(level, "shipped", seed, plan.parts[level], AGAIN_EVERY[level])
+    for wanted in (plan.gates, plan.goals):
+        level = min(wanted, key=lambda name: states[name] / wanted[name])
+        if states[level] < wanted[level]:
+            seed = seeds[level]
+            seeds[level] += 1
+            return Trial(level, "shipped", seed, plan.parts[level], AGAIN_EVERY[level])
+    return None
 
 
 def _tell(outcome: Outcome, spent_s: float) -> None:

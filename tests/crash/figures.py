@@ -52,7 +52,8 @@ def _level(measured: Measured, level: str) -> Iterator[Row]:
     name = f"{title}: states where something acknowledged is lost, comes back, or is corrupt"
     for control, per_mille in _controls(measured.outcomes, level):
         mine = 1000.0 * broken / judged if judged else 1000.0
-        yield row(name, mine, "of 1000", Peer(PEERS[control], per_mille), equal=0, reason=f"{broken} of {judged}")
+        beside = f"{name} (beside {control})"
+        yield row(beside, mine, "of 1000", Peer(PEERS[control], per_mille), equal=0, reason=f"{broken} of {judged}")
         yield _at_least(f"{title}: {PEERS[control]} caught losing", per_mille, "of 1000", 1, "or nothing is proved")
     if level == "full":
         yield row(name, 1000.0 * broken / judged if judged else 1000.0, "of 1000", NOBODY, equal=0)

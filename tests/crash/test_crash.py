@@ -11,6 +11,7 @@ import pytest
 from intercomd.core.protocol import CallRecord, EndReason
 from intercomd.core.snapshot import Role, SavedCall, SavedPhase, Snapshot
 from intercomd.ids import CallId, IdentityId
+from tests.crash import __main__ as command
 from tests.crash import figures, promise, states, trial, vfs
 from tests.crash.block import Disk
 from tests.crash.budget import Cost, cases
@@ -255,6 +256,18 @@ def test_on_a_real_disk_the_shipped_store_keeps_its_promise_and_the_bad_mode_is_
     assert broken == 0
     assert states_of_bad > 20
     assert lost > 10
+
+
+def test_trials_go_to_the_level_that_lacks_most_and_end_with_the_time() -> None:
+    plan = command.Plan({"block": 10, "vfs": 100}, {"block": 1000, "vfs": 150}, {"block": 1, "vfs": 1}, 60.0, 0)
+
+    def level(block: int, files: int, spent_s: float = 0.0) -> str | None:
+        chosen = command._next(plan, {"block": block, "vfs": files}, {"block": 1, "vfs": 1}, spent_s)
+        return chosen.level if chosen else None
+
+    assert [level(0, 50), level(6, 50), level(10, 99)] == ["block", "vfs", "vfs"], "the gates"
+    assert [level(10, 100), level(1000, 149), level(1000, 150)] == ["block", "vfs", None], "the goals"
+    assert level(0, 0, 61.0) is None
 
 
 # ------------------------------------------------------------------------------------------------ the verdict
