@@ -3,7 +3,7 @@
 // it holds; nothing is kept for later, so that nothing happens late.
 
 import { io } from "./vendor/socket.io.js";
-import { PROTOCOL } from "./protocol.js";
+import { PROTOCOL, renewalMs } from "./protocol.js";
 
 const ATTEMPT_MS = 20000;
 const FIRST_RETRY_MS = 1000;
@@ -14,8 +14,9 @@ const BEAT_MS = 5000;
 const BEAT_ANSWER_MS = 3000;
 const REPLY_MS = 5000;
 const RESYNC_AGAIN_MS = 1000;
+const RENEW_AGAIN_MS = 10000;
 
-// `listener` hears resynced(reply), lost(), refused(code), notice(name, data), changed(); it tells known() calls.
+// `listener` hears resynced(reply), servers(iceServers), lost(), refused(code), notice(name, data), changed(); it tells known() calls.
 export class Link {
   constructor(instance, listener) {
     this.instance = instance;
@@ -27,6 +28,7 @@ export class Link {
     this.failures = 0;
     this.missed = 0;
     this.startedAt = 0;
+    this.renewAt = Infinity;
     this.timers = {};
     for (const [target, name] of [[window, "online"], [window, "pageshow"], [document, "visibilitychange"]]) {
       target.addEventListener(name, () => this.kick());
@@ -111,8 +113,22 @@ export class Link {
     this.let("deadline");
     this.failures = this.missed = 0;
     this.become("registered");
+    this.issued(reply);
     this.listener.resynced(reply);
     this.set("beat", BEAT_MS, () => this.beat(false));
+  }
+
+  // STUN and TURN servers, whose credentials end: a page that is open for days needs fresh ones before each call.
+  issued(reply) {
+    this.renewAt = performance.now() + renewalMs(reply);
+    this.listener.servers(reply.iceServers ?? []);
+  }
+
+  async renew() {
+    const { socket } = this;
+    this.renewAt = performance.now() + RENEW_AGAIN_MS;
+    const reply = await this.request("resync", { calls: this.listener.known() }).catch(() => ({ ok: false }));
+    if (this.socket === socket && reply.ok) this.issued(reply);
   }
 
   async beat(strict) {
@@ -127,6 +143,7 @@ export class Link {
     if (this.socket !== socket || this.state !== "registered") return;
     if (this.missed >= (strict ? 1 : 2)) this.ended();
     else this.set("beat", BEAT_MS, () => this.beat(false));
+    if (this.state === "registered" && performance.now() >= this.renewAt) await this.renew();
   }
 
   heard(name, data, answer) {

@@ -182,6 +182,7 @@ class Page {
     return {
       known: () => known(this.state),
       resynced: (reply) => this.resynced(reply),
+      servers: (servers) => { this.media.servers = servers; },
       lost: () => this.hear({ type: "unlinked" }),
       refused: (code) => this.refused(code),
       notice: (name, data) => this.hear({ type: "notice", name, data }),

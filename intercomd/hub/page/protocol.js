@@ -12,6 +12,19 @@ export const NOTICES = [
   "webrtc_offer", "webrtc_answer", "webrtc_ice_candidate", "webrtc_restart", "call_state",
 ];
 
+const REST_USERNAME = /^(\d{9,11}):/;
+const SHARE_OF_LIFE = 0.45;
+const LONGEST_LIFE_S = 86400;
+const UNCERTAIN_LIFE_S = 600;
+
+// When to ask for new servers: TURN credentials end by themselves, and their user names say when, by the hub's clock.
+export function renewalMs({ iceServers, serverTime }) {
+  const ends = (iceServers ?? []).map(({ username }) => REST_USERNAME.exec(username ?? "")?.[1]).filter(Boolean);
+  if (!ends.length) return Infinity;
+  const life = Math.min(...ends.map(Number)) - (serverTime ?? 0);
+  return 1000 * SHARE_OF_LIFE * (life > 0 && life <= LONGEST_LIFE_S ? life : UNCERTAIN_LIFE_S);
+}
+
 // Why a request was not carried out, as an end of the call.
 export const REFUSALS = {
   busy: "busy",

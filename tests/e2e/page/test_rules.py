@@ -1,6 +1,7 @@
 """The page's pure parts, each module loaded by itself in Chromium: the call's rules, the protocol's words, the texts,
 the quality figures. What crosses is JSON: a list of events, and the state and the orders that came of them."""
 
+import json
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -89,6 +90,48 @@ def sent(result: dict[str, Any], *, last: bool = True) -> list[str]:
 
 def orders(result: dict[str, Any]) -> list[str]:
     return [effect["do"] for effect in result["effects"]]
+
+
+# ------------------------------------------------------------------------------------------------ STUN and TURN
+
+RENEW = """(async () => {
+    const heard = [], asked = [];
+    const link = new m.Link("i", { known: () => [], servers: (all) => heard.push(all[0].username), changed() {} });
+    link.socket = {};
+    link.state = "registered";
+    const iceServers = [{ urls: ["turn:t"], username: "1900003600:anna", credential: "x" }];
+    link.issued({ iceServers: [{ ...iceServers[0], username: "1900000600:anna" }], serverTime: 1900000000 });
+    link.request = async (name) => { asked.push(name); return { ok: true, iceServers, serverTime: 1900000000 }; };
+    await link.beat(false);
+    link.renewAt = performance.now() - 1;
+    await link.beat(false);
+    link.let("beat");
+    return [asked, heard, Math.round((link.renewAt - performance.now()) / 1000)];
+})()"""
+
+
+async def test_turn_credentials_are_renewed_before_half_their_life(rules: Rules) -> None:
+    asked, heard, next_s = await rules.value("link.js", f"await {RENEW}")
+    assert asked == ["heartbeat", "heartbeat", "resync"]
+    assert heard == ["1900000600:anna", "1900003600:anna"]
+    assert next_s == 1620
+
+
+@pytest.mark.parametrize(
+    ("username", "server_time", "renewal_ms"),
+    [
+        ("1900000600:anna", 1900000000, 270_000),
+        ("1900000600:anna", 1800000000, 270_000),  # the clocks differ: ten minutes are assumed
+        ("anna", 1900000000, None),
+        (None, 1900000000, None),
+    ],
+)
+async def test_how_long_credentials_are_good_for(
+    rules: Rules, username: str | None, server_time: int, renewal_ms: int | None
+) -> None:
+    reply = json.dumps({"iceServers": [{"urls": ["turn:t"], "username": username}], "serverTime": server_time})
+    found = await rules.value("protocol.js", f"[m.renewalMs({reply})].map((ms) => ms === Infinity ? null : ms)[0]")
+    assert found == renewal_ms
 
 
 # --------------------------------------------------------------------------------------- words that both sides use
