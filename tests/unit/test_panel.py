@@ -53,6 +53,11 @@ def test_the_microphone_lamp_follows_the_capture_device_not_the_order() -> None:
     assert lights(IDLE, Surroundings(microphone_open=True))["microphone"] is Light.ON
 
 
+def test_the_microphone_lamp_tells_that_only_one_end_is_heard_at_a_time() -> None:
+    assert lights(IDLE, Surroundings(microphone_open=True, half_duplex=True))["microphone"] is Light.SLOW
+    assert lights(IDLE, Surroundings(half_duplex=True))["microphone"] is Light.OFF
+
+
 @pytest.mark.parametrize("code", [code for code in ErrorCode if code.value.kind is not None])
 def test_every_kind_of_error_has_its_own_count_of_flashes_and_beeps(code: ErrorCode) -> None:
     shown: View = view(replace(IDLE, failure=Failure(code, None)), Surroundings())
