@@ -47,13 +47,20 @@ def presence(voice: Pcm, recorded: Pcm) -> Presence:
     heard = np.zeros(len(room) // _CELL, np.bool_)
     if len(said) < 2 * _BLOCK:
         raise ValueError("the voice is shorter than a block")
-    look = _Look(said)
+    look, offset = _Look(said), 0
     for start in range(0, len(room) - _BLOCK + 1, _STEP):
         block = room[start : start + _BLOCK]
-        place = look.place(block)
-        if place is not None:
-            cells = start // _CELL + _WINDOW // _CELL // 2 + np.flatnonzero(look.windows(block, place))
-            heard[cells[cells < len(heard)]] = True
+        if float(np.dot(block, block)) < _WINDOW * _QUIET_RMS**2:
+            continue
+        found = look.windows(block, (start + offset) % look.period)  # mostly it goes on where it was
+        if not found.all():
+            place = look.place(block)
+            if place is None:
+                continue
+            offset = place - start
+            found = look.windows(block, place)
+        cells = start // _CELL + _WINDOW // _CELL // 2 + np.flatnonzero(found)
+        heard[cells[cells < len(heard)]] = True
     return heard
 
 
@@ -101,6 +108,7 @@ class _Look:
 
     def __init__(self, said: _Wave) -> None:
         self._said = said
+        self.period = len(said) // 2
         self._size = 1 << (len(said) + _BLOCK - 1).bit_length()
         self._spectrum = np.conj(np.fft.rfft(said, self._size))
         sums = np.concatenate(([0.0], np.cumsum(np.square(said))))
@@ -108,12 +116,9 @@ class _Look:
         self._energy = np.maximum(sums[_BLOCK:] - sums[: self._places], _BLOCK * _QUIET_RMS**2)
 
     def place(self, block: _Wave) -> int | None:
-        """Where in the voice the block lies, None if it is not the voice."""
-        energy = float(np.dot(block, block))
-        if energy < _WINDOW * _QUIET_RMS**2:
-            return None
+        """Where in the voice the block, which is not silent, lies; None if it is not the voice."""
         cross = np.fft.irfft(np.conj(np.fft.rfft(block, self._size) * self._spectrum), self._size)[: self._places]
-        alike = cross / np.sqrt(self._energy * energy)
+        alike = cross / np.sqrt(self._energy * float(np.dot(block, block)))
         best = int(np.argmax(alike))
         return best if alike[best] >= _ALIKE else None
 
@@ -121,13 +126,15 @@ class _Look:
         """For each window of the block, one every 10 ms, whether it is the voice there."""
         found = np.zeros((_BLOCK - _WINDOW) // _CELL + 1, np.bool_)
         heard = _sums(np.square(block))
-        for slip in range(-_SLIP, _SLIP + 1, 2):
+        for slip in sorted(range(-_SLIP, _SLIP + 1, 2), key=abs):
             at = place + slip
             if at < 0 or at + _BLOCK > len(self._said):
                 continue
             said = self._said[at : at + _BLOCK]
             norm = np.sqrt(np.maximum(heard * _sums(np.square(said)), 1.0))
             found |= (_sums(block * said) / norm >= _ALIKE) & (heard >= _WINDOW * 1.0)
+            if found.all():
+                break
         return found
 
 
