@@ -105,7 +105,8 @@ def test_an_overrun_moves_the_reference_by_as_much(rig: Rig) -> None:
     rig.card.overrun(4 * PERIOD_FRAMES)
     before = len(rig.canceller.pairs)
     rig.clock.advance(0.2)
-    assert rig.canceller.firsts()[before] == 0, "no time went by for it: what belongs here is not played yet"
+    after = rig.canceller.firsts()[before + 1 :]
+    assert after[0] == 0, "no time went by for it: what belongs here is not played yet"
     assert rig.voice is not None
     assert rig.voice.reference.slipped_frames == 0
 
