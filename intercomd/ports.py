@@ -283,6 +283,11 @@ class Media(Protocol):
         sound came out of the decoder. None before, and without an epoch."""
         ...
 
+    @property
+    def drift_ppm(self) -> float:
+        """By how much the far end's clock is found to run faster than the card's; 0.0 while nothing is corrected."""
+        ...
+
     async def close(self) -> None: ...
 
 

@@ -8,11 +8,13 @@ from urllib.parse import urlsplit
 
 from intercomd.config.credentials import NO_TURN_SECRET, secret_mistake, secret_path, token_mistake, turn_secret_path
 from intercomd.config.mistakes import Mistake
-from intercomd.config.tables import Call, Config, Hub, Ice, Panel, Station
+from intercomd.config.tables import Audio, Call, Config, Hub, Ice, Panel, Station
 
 _ICE_URL = re.compile(
     r"(?P<scheme>stuns?|turns?):[^?:\[\]/\s]+(:(?P<port>[0-9]{1,5}))?(\?transport=(?P<transport>udp|tcp))?"
 )
+
+_BY_NUMBER = re.compile(r"[a-z_]*:(CARD=)?[0-9]+($|,)")
 
 
 def cross_mistakes(config: Config, parts: Sequence[str], environ: Mapping[str, str]) -> Iterator[Mistake]:
@@ -20,6 +22,7 @@ def cross_mistakes(config: Config, parts: Sequence[str], environ: Mapping[str, s
     if "device" in parts:
         yield from _station(config.station, environ)
         yield from _call(config.call)
+        yield from _audio(config.audio)
         yield from _panel(config.panel)
     if "device" in parts or "hub" in parts:
         yield from _ice(config.ice, environ)
@@ -67,6 +70,15 @@ def _hub_url(station: Station) -> Iterator[Mistake]:
 def _call(call: Call) -> Iterator[Mistake]:
     if call.lost_s <= call.silent_s:
         yield Mistake("call.lost_s", f"is {call.lost_s:g}", f"more than call.silent_s, which is {call.silent_s:g}")
+
+
+def _audio(audio: Audio) -> Iterator[Mistake]:
+    """Card numbers are given in the order of discovery: with a second USB device the station would play elsewhere."""
+    for key in ("speaker_pcm", "microphone_pcm", "handset_pcm", "handset_microphone_pcm"):
+        pcm = getattr(audio, key)
+        if _BY_NUMBER.match(pcm):
+            allowed = "the card's id in its place: `hw:CARD=Speakerphone` (/proc/asound/cards has it in brackets)"
+            yield Mistake(f"audio.{key}", f"{pcm!r} names a card by its number, which changes", allowed)
 
 
 def _panel(panel: Panel) -> Iterator[Mistake]:

@@ -334,6 +334,7 @@ class Daemon:
             buttons=self._buttons,
             ice=parts.ice.status(),
             card_reason=self._card_reason,
+            drift_ppm=parts.media.drift_ppm,
         )
 
     # ---------------------------------------------------------------------------------------------- control, Commands

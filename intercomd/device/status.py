@@ -41,6 +41,7 @@ def status(
     buttons: frozenset[str],
     ice: Mapping[str, Any],
     card_reason: str = "",
+    drift_ppm: float = 0.0,
     voice: VoiceStatus = _NO_PROCESSING,
 ) -> dict[str, Any]:
     """A JSON-like dict. `first_voice_t_ns` is CLOCK_MONOTONIC, as the times of edges are."""
@@ -80,6 +81,7 @@ def status(
                 "prompts": station.volumes.prompts,
             },
             "xruns": levels.xruns,
+            "drift_ppm": round(drift_ppm, 1),
             **_processing(voice),
         },
         "panel": {

@@ -275,6 +275,11 @@ class FakeMedia:
         """When the far end was first heard in this epoch."""
         return self._source.first_voice_ns if self._current is not None else None
 
+    @property
+    def drift_ppm(self) -> float:
+        """Both ends have one clock."""
+        return 0.0
+
     async def close(self) -> None:
         """Idempotent."""
         self.stop()

@@ -193,6 +193,16 @@ def test_lost_must_be_later_than_silent(station: Any) -> None:
     assert "more than call.silent_s" in _station_mistakes(station, "[call]\nsilent_s = 3\n")["call.lost_s"]
 
 
+@pytest.mark.parametrize("pcm", ["hw:1", "plughw:0,0", "hw:CARD=2,DEV=0", "sysdefault:1"])
+def test_a_card_goes_by_its_id_and_not_by_its_number(station: Any, pcm: str) -> None:
+    assert "hw:CARD=Speakerphone" in _station_mistakes(station, f'[audio]\nhandset_pcm = "{pcm}"\n')["audio.handset_pcm"]
+
+
+@pytest.mark.parametrize("pcm", ["hw:CARD=Wall,DEV=0", "hw:Wall", "intercom_speaker", "plughw:CARD=0xBeef"])
+def test_ids_and_names_are_taken(station: Any, pcm: str) -> None:
+    assert station(f'[audio]\nspeaker_pcm = "{pcm}"\n').audio.speaker_pcm == pcm
+
+
 @pytest.mark.parametrize("text", ["leds = { ready = 17 }", "buttons = { call = 4 }\nleds = { ready = 4 }"])
 def test_a_line_serves_one_button_or_led(station: Any, text: str) -> None:
     assert "is used for buttons.call and leds.ready" in _station_mistakes(station, f"[panel]\n{text}\n")["panel"]

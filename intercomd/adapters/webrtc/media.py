@@ -149,6 +149,11 @@ class WebRtcMedia:
         """When the far end was first heard in this epoch."""
         return self._received.first_voice_ns if self._current is not None else None
 
+    @property
+    def drift_ppm(self) -> float:
+        """Between the far end's clock and the card's."""
+        return self._received.drift_ppm if self._current is not None else 0.0
+
     async def close(self) -> None:
         """Everything ends: connections, codecs. Idempotent."""
         self.stop()
