@@ -27,7 +27,9 @@ LIST = Path(__file__).parent / "mutants.toml"
 PROCESSES = 2
 LIMIT_S = 180.0
 """For the tests of one mutant: a mutant that only hangs its tests is not killed by them."""
-NOT_COPIED = shutil.ignore_patterns(".git", ".venv", "build", "__pycache__", ".*_cache", ".hypothesis", "*.egg-info")
+NOT_COPIED = shutil.ignore_patterns(
+    ".git", ".venv", ".lgd-*", "build", "__pycache__", ".*_cache", ".hypothesis", "*.egg-info"
+)
 NO_KILL = (
     "ImportError",
     "ModuleNotFoundError",
