@@ -269,7 +269,7 @@ class Ice(Table, frozen=True):
     gather_limit_s: Annotated[
         float,
         Meta(ge=0.1, le=10, description="Limit for gathering addresses; silent servers cost no more than this."),
-    ] = 0.5
+    ] = 0.4
     probe_s: Annotated[
         float,
         Meta(ge=10, le=3600, description="Time between two looks at servers that answer; others are tried sooner."),

@@ -31,7 +31,7 @@ class WebRtcMedia:
         dtx: bool = False,
         complexity: int = 5,
         buffer_ms: int = 0,
-        gather_limit_s: float = 0.5,
+        gather_limit_s: float = 0.4,
         connect_limit_s: float = 10.0,
         transport_policy: str = "all",
         allow_loopback: bool = False,
