@@ -75,11 +75,14 @@ async def run(seed: int, wanted: int, houses: int, only: Scene | None = None) ->
     try:
         async with asyncio.TaskGroup() as group:
             for number in range(houses):
-                scenes = (scene(seed, number, n) for n in count())
-                group.create_task(_life(KillHouse(), scenes, tally, wanted))
+                group.create_task(_life(KillHouse(), _scenes(seed, number), tally, wanted))
     finally:
         progress.cancel()
     return tally
+
+
+def _scenes(seed: int, house: int) -> Iterator[Scene]:
+    return (scene(seed, house, number) for number in count())
 
 
 async def _life(

@@ -28,7 +28,7 @@ from tests.bench.recovery.kills_scenes import HUB, STATIONS, Aim, Kill, Press, S
 from tests.bench.recovery.kills_words import ADVANCE, company, phase_of, refined
 
 SETTLE_LIMIT_S = GRACE_S + 10.0
-"""The longest rule, the grace, and what a start and a connection take. Most need 3 s."""
+"""The longest rule, the grace, and what a start and a connection take. Most need 4 s."""
 LEAD_LIMIT_S = 10.0
 """A plain call in a house where all is well."""
 REACTION_LIMIT_S = 4.0
