@@ -4,8 +4,9 @@ behind which the flat is.
     hub .1   turn .2 .3   door .11   router .21 ── flat 10.88.0.2   page .31        all in 10.77.0.0/24
 """
 
+import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final, Self
 
 from tests.netns.laboratory import Host, Laboratory
@@ -72,10 +73,18 @@ class Network:
         """The router before the flat forgets its mappings and makes other ones."""
         self._router.rebind()
 
-    def udp_ports(self, room: str) -> list[int]:
-        """On which something listens there (proc(5), net/udp)."""
-        lines = self._hosts[room].run("cat", "/proc/self/net/udp").splitlines()[1:]
-        return [int(line.split()[1].rpartition(":")[2], 16) for line in lines]
+    def count_packets(self, room: str, ports: Mapping[str, tuple[int, int]]) -> None:
+        """From now on, by name, those that come to these ranges of UDP ports."""
+        counters = "".join(f"counter {name} {{ }}\n" for name in ports)
+        rules = "".join(f"udp dport {first}-{last} counter name {name}\n" for name, (first, last) in ports.items())
+        chain = f"chain counting {{\ntype filter hook input priority -10\n{rules}}}\n"
+        again = "add table inet counts\ndelete table inet counts\n"
+        self._hosts[room].nft(f"{again}table inet counts {{\n{counters}{chain}}}\n")
+
+    def counted_packets(self, room: str) -> dict[str, int]:
+        listed = json.loads(self._hosts[room].run("nft", "-j", "list", "counters", "table", "inet", "counts"))
+        counters = [entry["counter"] for entry in listed["nftables"] if "counter" in entry]
+        return {counter["name"]: int(counter["packets"]) for counter in counters}
 
     # ---- inside
 

@@ -1,6 +1,7 @@
 """Two real coturn servers, one address each, whose credentials the hub makes. Which of them a call goes through is seen
-on their sockets: an allocation is a port within a server's own range."""
+on the packets: each hands out ports of a range of its own."""
 
+import asyncio
 import secrets
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
@@ -13,6 +14,7 @@ from tests.bench.recovery.network import ADDRESSES, SECOND_TURN, TURN, Network
 
 PORT = 3478
 PORTS = 1000
+MOMENT_S = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,14 +67,15 @@ class Relays:
     async def kill(self, relay: Relay) -> None:
         await self._running.pop(relay).__aexit__()
 
-    def allocations(self, relay: Relay) -> int:
-        """Of all clients together."""
-        ports = self._network.udp_ports(TURN)
-        return sum(relay.first_port <= port < relay.first_port + PORTS for port in ports)
-
-    def busiest(self) -> Relay:
-        """Through which the call goes."""
-        return max(RELAYS, key=self.allocations)
+    async def busiest(self) -> tuple[Relay, int]:
+        """The one that relays most packets just now, and how many in a moment."""
+        names = {f"relay{number}": relay for number, relay in enumerate(RELAYS)}
+        ranges = {name: (relay.first_port, relay.first_port + PORTS - 1) for name, relay in names.items()}
+        await asyncio.to_thread(self._network.count_packets, TURN, ranges)
+        await asyncio.sleep(MOMENT_S)
+        packets = await asyncio.to_thread(self._network.counted_packets, TURN)
+        name = max(packets, key=lambda name: packets[name])
+        return names[name], packets[name]
 
     def _command(self, relay: Relay) -> list[str]:
         log = self._directory / f"turn-{relay.address}.log"

@@ -170,8 +170,8 @@ async def relay_killed(ground: Ground) -> Trials:
     lab = ground.lab
 
     async def kill(made: Trial) -> None:
-        relay = lab.relays.busiest()
-        made.figures["allocations"] = lab.relays.allocations(relay)
+        relay, made.figures["relayed packets"] = await lab.relays.busiest()
+        made.fault_s = made.since_s = monotonic()
         await lab.relays.kill(relay)
 
     await lab.configured('transport_policy = "relay"\n')
