@@ -149,6 +149,11 @@ class Store(Protocol):
         """The oldest records of the outbox; while the disk fails, those that are in memory."""
         ...
 
+    @property
+    def is_written(self) -> bool:
+        """All that was saved or forgotten is on flash: what a power cut leaves is the present state."""
+        ...
+
     async def forget_records(self, call_ids: Sequence[str]) -> None:
         """The hub has them. What cannot be deleted now is deleted later, and not offered again."""
         ...

@@ -103,6 +103,7 @@ class _Database:
         if entry.snapshot != self._written or entry.records or entry.forgotten:
             self._write(entry)
         else:
+            self._ledger.strike_out(entry)
             self._set_due()
         if self._quarantined is not None:
             problem, self._quarantined = self._quarantined, None
@@ -328,6 +329,11 @@ class SqliteStore:
     def failing(self) -> str | None:
         """Why the last write failed; None while the disk works. Clears by itself."""
         return self._database.failing
+
+    @property
+    def is_written(self) -> bool:
+        """All that was saved or forgotten is on flash."""
+        return self._ledger.written == self._ledger.version
 
     @property
     def dropped_records(self) -> int:

@@ -56,6 +56,8 @@ class Surroundings:
     """HUB_UNREACHABLE after five failed attempts, HUB_REFUSED when it does not take us."""
     pins_code: ErrorCode | None = None
     """A GPIO line or the chip is not to be had."""
+    store_failing: bool = False
+    """The state is volatile: a power cut would lose the call."""
     half_duplex: bool = False
     """Only one end is heard at a time."""
 
@@ -105,7 +107,7 @@ def _error(station: Station, around: Surroundings) -> ErrorCode | None:
         return CARD_CODES[station.card][0]
     if around.hub_code is not None and not station.registered:
         return around.hub_code
-    return around.pins_code
+    return around.pins_code or (ErrorCode.STORE_FAILING if around.store_failing else None)
 
 
 def _error_light(error: ErrorCode | None) -> Light:

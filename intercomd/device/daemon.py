@@ -280,7 +280,13 @@ class Daemon:
         """Panel, tones, systemd's status and watchers follow the state."""
         parts = self.parts
         link = parts.signalling.status
-        around = Surroundings(self._microphone_open, _hub_code(link), self._pins_code, self._half_duplex)
+        around = Surroundings(
+            self._microphone_open,
+            _hub_code(link),
+            self._pins_code,
+            store_failing=parts.interpreter.store_failing,
+            half_duplex=self._half_duplex,
+        )
         now = view(self._station, around)
         self._view = now
         idle = self._station.call is None
@@ -297,6 +303,7 @@ class Daemon:
         """Every second: what changes without an event (link age, failing hub), and the call's figures."""
         if self._push_to_talk is not None:
             self._push_to_talk.reread(self.parts.panel.levels())
+        self.parts.interpreter.look_at_store()
         self.refresh()
         call = self._station.call
         if call is not None and call.phase is Phase.CONNECTED:

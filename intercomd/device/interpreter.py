@@ -227,6 +227,12 @@ class Interpreter:
                 self.outside.journal.report(ErrorCode.STORE_RECOVERED)
             self.store_failing = False
 
+    def look_at_store(self) -> None:
+        """Now and then: a disk that hung or was full takes by itself what it owed, and that is told."""
+        if self.store_failing and self.outside.store.is_written:
+            self.store_failing = False
+            self.outside.journal.report(ErrorCode.STORE_RECOVERED)
+
     def _send(self, request: Request, *, silently: bool = False) -> None:
         task = asyncio.get_running_loop().create_task(self._request(request, silently))
         self._requests.add(task)

@@ -71,6 +71,10 @@ class FakeStore:
         with contextlib.suppress(StoreError):
             await self._write()
 
+    @property
+    def is_written(self) -> bool:
+        return (self._raw, self._records) == (self.disk.raw, self.disk.records)
+
     async def close(self) -> None:
         self._closed = True
         if self._last is not None:

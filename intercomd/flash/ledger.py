@@ -36,6 +36,8 @@ class Ledger:
     records: dict[str, bytes] = field(default_factory=dict)
     forgotten: set[str] = field(default_factory=set)
     dropped: int = 0
+    written: int = 0
+    """The newest version that is on flash."""
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def note(self, snapshot: Snapshot, record: CallRecord | None) -> int:
@@ -70,6 +72,7 @@ class Ledger:
     def strike_out(self, entry: Entry) -> None:
         """What was committed, and only that: later notes of the same calls stay."""
         with self.lock:
+            self.written = max(self.written, entry.version)
             self.forgotten -= entry.forgotten
             for call_id, record in entry.records:
                 if self.records.get(call_id) is record:

@@ -272,7 +272,9 @@ async def test_a_failed_save_says_why_and_its_record_lands_with_the_next(place: 
                 await _fails(store)
         await store.save(in_call(3), record(2))
         assert store.failing is None
+        assert store.is_written
     async with opened(place) as store:
+        assert store.is_written
         assert await store.waiting_records(10) == [record(1), record(2)]
 
 
@@ -280,6 +282,7 @@ async def _fails(store: FakeStore | SqliteStore) -> None:
     with pytest.raises(StoreError, match="another process holds"):
         await store.save(in_call(2), record(1))
     assert store.failing
+    assert not store.is_written
     assert await store.waiting_records(10) == [record(1)], "it can be uploaded although the disk does not take it"
 
 

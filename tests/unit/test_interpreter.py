@@ -25,6 +25,7 @@ class Diary:
     def __init__(self) -> None:
         self.lines: list[Any] = []
         self.refuse_writes = False
+        self.is_written = True
         self.hang_writes = False
         self.reachable = True
         self.status = None
@@ -209,3 +210,19 @@ async def test_the_hubs_time_takes_its_turn_among_the_events(
     assert interpreter.station.call is not None
     assert interpreter.station.call.started_at == now_s
     assert (ErrorCode.CLOCK_SET in journal.codes) is told
+
+
+async def test_a_disk_that_takes_by_itself_what_it_owed_is_told(
+    interpreter: Interpreter, diary: Diary, journal: FakeJournal
+) -> None:
+    diary.is_written = diary.refuse_writes = True
+    await registered(interpreter)
+    diary.is_written = False
+    await feed(interpreter, CallPressed(C1))
+    interpreter.look_at_store()
+    assert interpreter.store_failing
+    diary.is_written = True
+    interpreter.look_at_store()
+    interpreter.look_at_store()
+    assert not interpreter.store_failing
+    assert journal.codes.count(ErrorCode.STORE_RECOVERED) == 1

@@ -99,6 +99,9 @@ def test_lasting_faults_light_the_error_lamp() -> None:
     assert lights(away, Surroundings(hub_code=ErrorCode.HUB_REFUSED))["error"] is Light.FLASH_5
     assert lights(away)["error"] is Light.OFF
     assert lights(IDLE, Surroundings(pins_code=ErrorCode.GPIO_BUSY))["error"] is Light.FLASH_5
+    volatile = view(IDLE, Surroundings(store_failing=True))
+    assert dict(volatile.lights)["error"] is Light.FLASH_5
+    assert volatile.error is ErrorCode.STORE_FAILING
 
 
 def test_idle_is_quiet() -> None:
