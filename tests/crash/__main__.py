@@ -13,6 +13,7 @@ import argparse
 import os
 import sys
 import time
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from dataclasses import dataclass
@@ -86,10 +87,17 @@ def _all(plan: Plan, name: str) -> int:
     workers = max(2, min(4, len(os.sched_getaffinity(0))))
     with _pool(1) as other, _pool(workers) as pool:
         spent = other.submit(budget.measure, plan.budget_calls)
-        outcomes = list(_tried(pool, workers, plan, began_s))
-        if not spent.done():
-            print("what a call costs is still being measured, at its own pace", flush=True)
-        costs = spent.result(timeout=600.0)
+        complete = False
+        try:
+            outcomes = list(_tried(pool, workers, plan, began_s))
+            if not spent.done():
+                print("what a call costs is still being measured, at its own pace", flush=True)
+            costs = spent.result(timeout=600.0)
+            complete = True
+        finally:
+            if not complete:  # the processes would go on to their ends; so they end with this one
+                traceback.print_exc()
+                os._exit(1)
     figures, passed = rows(Measured(outcomes, costs, plan.budget_calls, plan.gates, time.monotonic() - began_s))
     path = OUTPUT / f"{name}.json"
     write(figures, path)

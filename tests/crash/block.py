@@ -28,6 +28,8 @@ GROUP = 1024
 BEGIN = Mark("begin", False)
 """In a recording: nothing is to be tried before it."""
 STATE = "state"
+_TORN = (errno.EBADMSG, errno.EUCLEAN)
+_ZEROS = bytes(SECTOR)
 
 
 class Disk:
@@ -36,6 +38,9 @@ class Disk:
     def __init__(self, image: bytes) -> None:
         self.image = bytearray(image)
         self._key = 0
+        whole = bytes(image)
+        for at in range(0, len(whole), SECTOR):
+            self._key ^= _hash(at, whole[at : at + SECTOR])
 
     def settle(self, event: Event, pending: Sequence[Change]) -> tuple[list[Change], list[Change]] | None:
         return (list(pending), []) if isinstance(event, Flush) else None
@@ -54,16 +59,19 @@ class Disk:
         _lay(_sectors(changes), into)
 
     def key(self, changes: Sequence[Change]) -> int:
-        """Equal for equal contents, of this disk alone."""
+        """Equal for equal contents, of whatever disk."""
         return self._key_with(_sectors(changes))
 
     def _key_with(self, sectors: Mapping[int, bytes]) -> int:
         key = self._key
         for at, data in sectors.items():
-            old = bytes(self.image[at : at + SECTOR])
-            if old != data:
-                key ^= hash((at, old)) ^ hash((at, data))
+            key ^= _hash(at, bytes(self.image[at : at + SECTOR])) ^ _hash(at, data)
         return key
+
+
+def _hash(at: int, sector: bytes) -> int:
+    """Most of a disk is zeros."""
+    return hash((at, sector)) if sector != _ZEROS else 0
 
 
 def _sectors(changes: Iterable[Change]) -> dict[int, bytes]:
@@ -128,9 +136,21 @@ class Lab:
                     mount.enter_context(self._mounted())
         return self._recorder.events()
 
-    def record_recovery(self, image: bytes, words: Sequence[str], name: str) -> list[Event]:
-        """What the kernel and the store write when they start on what a crash left, and go on."""
+    def record_recovery(self, image: bytes, words: Sequence[str], name: str) -> tuple[bytes, list[Event]]:
+        """What the kernel and the store write when they start on what a crash left, and go on. With the disk on which
+        they did: a torn superblock is mended first, or there is no start."""
         self._lay(image)
+        try:
+            return image, self._recovered(words, name)
+        except OSError as error:
+            if error.errno not in _TORN:
+                raise
+        self._check(self._recorded)
+        mended = os.pread(self._recorder.descriptor, SIZE, 0)
+        self._lay(mended)
+        return mended, self._recovered(words, name)
+
+    def _recovered(self, words: Sequence[str], name: str) -> list[Event]:
         with self._mounted():
             return self._runner.run(self._recover(words, name))
 
@@ -157,25 +177,26 @@ class Lab:
         try:
             return self._start()
         except OSError as error:
-            if error.errno not in (errno.EBADMSG, errno.EUCLEAN):
+            if error.errno not in _TORN:
                 return Found(problem=str(error))
-        return self._start_repaired()
+        self.repaired += 1
+        said = self._check(self._loop)
+        try:
+            return self._start()
+        except OSError as error:
+            return Found(problem=f"{error}; e2fsck said: {said}")
 
     def _start(self) -> Found:
         with mounted(self._loop.device, self._place):
             return self._runner.run(self._read())
 
-    def _start_repaired(self) -> Found:
+    def _check(self, disk: Loop) -> str:
         """ext4's superblock is 1 KiB: torn between its two sectors it has a wrong checksum. What checks the disks at
-        boot takes its copy then; on a disk of the usual size it finds it by itself."""
-        argv = ["e2fsck", "-fy", "-b", str(GROUP), "-B", "4096", str(self._loop.device)]
+        boot takes its copy then; on a disk of the usual size it finds it by itself. Its last words."""
+        argv = ["e2fsck", "-fy", "-b", str(GROUP), "-B", "4096", str(disk.device)]
         done = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False)
-        self._loop.forget()
-        self.repaired += 1
-        try:
-            return self._start()
-        except OSError as error:
-            return Found(problem=f"{error}; e2fsck said: {done.stdout[-300:]} {done.stderr[-300:]}")
+        disk.forget()
+        return f"{done.stdout} {done.stderr}"[-500:]
 
     async def _read(self) -> Found:
         store = SqliteStore(self._place / STATE, ticking())

@@ -162,6 +162,7 @@ def test_equal_contents_have_equal_keys_and_others_have_not() -> None:
     before = disk.key([Write("", 0, sector(1)), Write("", 512, sector(2))])
     disk.apply([Write("", 512, sector(2))])
     assert disk.key([Write("", 0, sector(1))]) == before
+    assert Disk(sector(1) + sector(2)).key([]) == before
 
 
 @pytest.mark.parametrize(

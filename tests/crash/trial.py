@@ -112,7 +112,8 @@ class _Blocks(Level):
     def record_again(self, medium: Disk, crash: Crash, name: str) -> tuple[Disk, list[Event]]:
         image = bytearray(len(medium.image))
         medium.after(crash.arrived, image)
-        return Disk(image), self.lab.record_recovery(bytes(image), AGAIN.words, name)
+        start, events = self.lab.record_recovery(bytes(image), AGAIN.words, name)
+        return Disk(start), events
 
     def key(self, medium: Disk, crash: Crash) -> int:
         return medium.key(crash.arrived)
@@ -203,6 +204,7 @@ class _Run:
     def __init__(self, trial: Trial, level: Level) -> None:
         self._level = level
         self._outcome = Outcome(trial)
+        self._seen: dict[int, Found] = {}
 
     def run(self) -> Outcome:
         trial, outcome = self._outcome.trial, self._outcome
@@ -230,7 +232,7 @@ class _Run:
 
     def _states(self, recording: Recording) -> Iterator[tuple[int, Medium, Crash]]:
         """Judge every state, and give each that was not there before, with its number."""
-        trial, seen, medium = self._outcome.trial, dict[int, Found](), deepcopy(recording.medium)
+        trial, seen, medium = self._outcome.trial, self._seen, deepcopy(recording.medium)
         seed = f"{trial.name}{recording.where}"
         for crash in crashes(recording.events, medium, seed, trial.parts, recording.promise):
             if crash.event < recording.begin:
