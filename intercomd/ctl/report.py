@@ -44,6 +44,7 @@ def _rows(status: Status, language: Language, now_s: float) -> Iterator[tuple[st
     audio, panel = _part(status, "audio"), _part(status, "panel")
     yield "call", _call(_part(status, "call"), language, now_s)
     yield "hub", _link(_part(status, "link"), language)
+    yield "servers", _servers(_part(status, "ice").get("servers"), language)
     yield "card", _card(audio, language)
     yield "microphone", _stream(_part(audio, "capture"), language)
     yield "speaker", _stream(_part(audio, "playout"), language)
@@ -78,6 +79,18 @@ def _link(link: Status, language: Language) -> str:
     if not isinstance(age_s, int | float):
         return state
     return f"{state}, {text('ctl.heard', language).format(age=f'{age_s:.0f} s')}"
+
+
+def _servers(servers: Any, language: Language) -> str:
+    """STUN and TURN: each with its state, and those that the next call gets marked."""
+    if not isinstance(servers, list):
+        return ""
+    shown = []
+    for server in servers:
+        if isinstance(server, dict):
+            state, mark = _word("servers", server.get("state", ""), language), "*" if server.get("chosen") else ""
+            shown.append(f"{mark}{printable(server.get('url', '?'))} {state}")
+    return ", ".join(shown)
 
 
 def _stream(stream: Status, language: Language) -> str:

@@ -131,6 +131,23 @@ async def test_the_allocation_is_freed_at_once(relay: Rig) -> None:
 
 
 @pytest.mark.platform("coturn")
+async def test_a_long_call_outlives_its_credentials(tmp_path: Path) -> None:
+    """They are asked for once: an allocation that stands is refreshed and serves new peers after they have ended."""
+    port = free_port()
+    with coturn.running(tmp_path, "127.0.0.1", port, "--stale-nonce=1"):
+        kept = allocations(port, *coturn.credentials(life_s=2))
+        async with kept as allocate:
+            assert await allocate("203.0.113.9") == "allocated"
+            await asyncio.sleep(3.5)
+            client = kept.clients[0]
+            request = stun.Message(message_method=stun.Method.REFRESH, message_class=stun.Class.REQUEST)
+            request.attributes["LIFETIME"] = 600
+            response, _ = await client.request_with_retry(request)
+            assert response.attributes["LIFETIME"] == 600
+            await client.channel_bind(0x4001, ("203.0.113.10", 9))
+
+
+@pytest.mark.platform("coturn")
 @pytest.mark.parametrize(
     "peer", ["127.0.0.1", "127.9.9.9", "169.254.169.254", "0.0.0.0", "224.0.0.251", "192.0.2.10", "203.0.113.9"]
 )

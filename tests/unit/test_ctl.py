@@ -162,6 +162,18 @@ def test_status_is_a_table_for_people(daemon, run, monkeypatch) -> None:
     assert "fault" not in rows
 
 
+def test_status_names_the_servers_and_those_that_are_used(daemon, run) -> None:
+    servers = [
+        {"url": "stun:s.example", "state": "good", "chosen": True},
+        {"url": "turn:t\x1b.example", "state": "refused", "chosen": False},
+        "nonsense",
+    ]
+    daemon(lambda _: _line({"ok": True, "status": {**STATUS, "ice": {"servers": servers}}}))
+    _, out, _ = run("status")
+    (line,) = [line for line in out.splitlines() if line.startswith("STUN, TURN")]
+    assert line.endswith("*stun:s.example good, turn:t�.example refuses the credentials")
+
+
 def test_status_in_chinese_lines_up(daemon, run) -> None:
     daemon(_status)
     out = run("--lang", "zh", "status")[1]

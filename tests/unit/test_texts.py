@@ -10,6 +10,7 @@ import pytest
 from intercomd.core.panel import LEDS
 from intercomd.core.station import Shown
 from intercomd.errors import ErrorCode, ErrorKind
+from intercomd.ports import Verdict
 from intercomd.texts import LANGUAGES, Language, both, language_of, table, text
 
 PACKAGE = Path(__file__).parent.parent.parent / "intercomd"
@@ -32,6 +33,7 @@ WORDS = {
     "ctl.route.": ("speaker", "handset"),
     "ctl.store.": ("ok", "volatile", "failing"),
     "ctl.volume.": ("voice", "ring", "prompts"),
+    "ctl.servers.": ("unknown", *Verdict),
 }
 """Words of the status, by the key that `intercomctl` makes of them."""
 
