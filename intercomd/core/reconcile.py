@@ -25,7 +25,6 @@ from intercomd.core.protocol import (
     KnownCall,
     Reply,
     Resync,
-    WebrtcRestart,
 )
 from intercomd.core.recovery import adopt, begin, recover
 from intercomd.core.snapshot import Role, SavedPhase
@@ -154,16 +153,12 @@ def _answered(station: Station, call: Call, state: CallState, now_s: float, fres
         case Phase.DIALLING | Phase.CALLING | Phase.RINGING_OUT | Phase.RINGING_IN:
             return answered(station, call, state.epoch, state.callee_id, state.callee_name, now_s)
         case Phase.RESTORING:
+            # With the peer there, a restart is asked for at once. Where it is away too (both lost their power), whoever
+            # comes back last asks, and is not told that it was asked a moment ago.
             back = replace(call, epoch=state.epoch, answered_at=call.answered_at or now_s, saved=SavedPhase.CONNECTED)
-            back = replace(back, phase=Phase.RECONNECTING, attempts=1)
-            timer = Timer("connect", call.call_id, state.epoch)
-            restart: tuple[Effect, ...] = (
-                _restored(call),
-                Send(WebrtcRestart(call.call_id, state.epoch)),
-                StartTimer(timer, station.settings.connect_timeout_s),
-                CancelTimer("absent"),
-            )
-            return with_call(station, back), restart
+            back = replace(back, phase=Phase.RECONNECTING, attempts=0)
+            after, effects = recover(with_call(station, back), back, "it came back from flash", now_s)
+            return after, (CancelTimer("absent"), _restored(call), *effects)
         case Phase.CONNECTING | Phase.RECONNECTING if _must_ask(call, state, fresh_link):
             current = replace(call, epoch=state.epoch)
             return recover(with_call(station, current), current, "the link or the peer was away", now_s)

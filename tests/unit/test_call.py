@@ -683,3 +683,17 @@ def test_a_clock_that_is_set_while_idle_or_restoring_moves_nothing() -> None:
     desk = booted(saved(SavedPhase.CONNECTED))
     before = desk.station
     assert desk.hear(ClockSet(YEAR_S)).station == before
+
+
+def test_after_a_power_cut_of_both_ends_the_last_one_back_asks_and_nobody_earlier() -> None:
+    """A restart that nobody can answer would only make the hub refuse the next one for a second."""
+    desk = booted(saved(SavedPhase.CONNECTED))
+    alone = Reply(ok=True, calls=(state(HubPhase.INTERRUPTED, epoch=3, peer_present=False),))
+    desk.hear(Replied(Resync(), alone))
+    assert not desk.sent
+    assert shown(desk.station.call) is Shown.RECONNECTING
+    assert [(e.timer.kind, e.delay_s) for e in desk.only(StartTimer)] == [("absent", 120.0)]
+    back = Received(CallStateChanged(C1, 9, state(HubPhase.INTERRUPTED, epoch=3, peer_present=True)))
+    assert desk.hear(back).sent == [WebrtcRestart(C1, 3)]
+    refused = Reply(ok=False, code=Code.STALE_EPOCH, call=state(HubPhase.INTERRUPTED, epoch=4))
+    assert desk.hear(Replied(WebrtcRestart(C1, 3), refused)).only(StartMedia) == [StartMedia(C1, 4, offerer=False)]
