@@ -452,6 +452,21 @@ async def test_relay_only_and_a_server_that_falls_silent() -> None:
     transport.close()
 
 
+async def test_a_spare_whose_relay_falls_silent_is_given_up_in_time() -> None:
+    loop = asyncio.get_running_loop()
+    transport, _ = await loop.create_datagram_endpoint(_Turn, local_addr=("127.0.0.1", 0))
+    port = transport.get_extra_info("sockname")[1]
+    media = WebRtcMedia(allow_loopback=True)
+    media.prepare([IceServer([f"turn:127.0.0.1:{port}"], "user", "secret")])
+    await asyncio.sleep(0.2)
+    begin_s = time.monotonic()
+    media.stop()
+    assert time.monotonic() - begin_s < 0.1
+    await media.close()
+    assert time.monotonic() - begin_s < 2.0
+    transport.close()
+
+
 async def test_relay_only_without_a_relay_is_a_loss_with_its_reason() -> None:
     station = Station(WebRtcMedia(transport_policy="relay", allow_loopback=True))
     station.media.start(1, True, ())
