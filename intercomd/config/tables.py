@@ -115,7 +115,14 @@ class Audio(Table, frozen=True):
         Literal["speaker", "handset"],
         Meta(description="Where a call's voice comes out until the speaker button is pressed."),
     ] = "speaker"
-    bitrate_bps: Annotated[int, Meta(ge=6000, le=64000, description="Opus bit rate of the near end's voice.")] = 28000
+    bitrate_bps: Annotated[
+        int,
+        Meta(
+            ge=6000,
+            le=64000,
+            description="Opus bit rate of the near end's voice; from 36000 on losses are mended at full bandwidth.",
+        ),
+    ] = 48000
     frame_ms: Annotated[Literal[20, 10], Meta(description="Opus frame: 10 means less delay and more packets.")] = 20
     fec: Annotated[
         bool, Meta(description="In-band error correction: a lost packet is partly rebuilt from the next one.")

@@ -60,7 +60,7 @@ class Encoder:
     """Mono voice at 48 kHz (application VOIP, signal voice), frames of 10 or 20 ms."""
 
     def __init__(
-        self, *, bitrate_bps: int = 28_000, frame_ms: int = 20, fec: bool = True, dtx: bool = False, complexity: int = 5
+        self, *, bitrate_bps: int = 48_000, frame_ms: int = 20, fec: bool = True, dtx: bool = False, complexity: int = 6
     ) -> None:
         """Raises `OpusError` without libopus or for settings that it refuses."""
         self.frames = RATE_HZ * frame_ms // 1000
@@ -93,6 +93,10 @@ class Encoder:
     def expect_loss(self, percent: int) -> None:
         """How much loss the error correction is laid out for, 0 to 100."""
         self._control(_SET_LOSS, max(0, min(100, percent)))
+
+    def set_complexity(self, complexity: int) -> None:
+        """0 to 10."""
+        self._control(_SET_COMPLEXITY, complexity)
 
     def reset(self) -> None:
         """Forget the past: what follows is another stream."""

@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from threading import Lock
-from time import monotonic, monotonic_ns
+from time import monotonic, monotonic_ns, thread_time
 
 import numpy as np
 
@@ -25,6 +25,7 @@ from intercomd.media.opus import Decoder, Encoder, OpusError
 from intercomd.media.packet import Packet, duration_frames
 from intercomd.media.pcm import PERIOD_FRAMES, RATE_HZ, SILENCE, Pcm
 from intercomd.media.periods import PeriodRing, split
+from intercomd.media.sending import Sending, affordable, expected_loss_percent, reported
 from intercomd.media.stretch import lengthened, shortened
 
 _HAND_OVER_FRAMES = RATE_HZ * 120 // 1000
@@ -38,9 +39,9 @@ _RAMP_FRAMES = 240
 """5 ms: voice that returns does not click."""
 _AUDIBLE_PEAK = 32
 """−60 dBFS: more than the noise that Opus makes of digital silence, less than a quiet room."""
-_LEAST_LOSS_PERCENT, _MOST_LOSS_PERCENT = 10, 30
-"""On a clean path too: up to 5 % libopus sends no copies at these bit rates (decide_fec in opus_encoder.c), and the
-first losses would all be concealed. Beyond 30 % the copies starve the voice itself."""
+_SILENCE_BPS = 16_000
+_COST_FRAMES = RATE_HZ
+"""How often the encoder's cost is looked at."""
 
 
 class ReceivedVoice:
@@ -255,13 +256,16 @@ class SentVoice:
     """The near end's voice, a `VoiceSink`. `push` belongs to the capture thread, everything else to the event loop."""
 
     def __init__(
-        self, *, bitrate_bps: int = 28_000, frame_ms: int = 20, fec: bool = True, dtx: bool = False, complexity: int = 5
-    ) -> None:
-        """Raises `OpusError` without libopus."""
+        self, *, bitrate_bps: int = 48_000, frame_ms: int = 20, fec: bool = True, dtx: bool = False,
+        complexity: int = 6, cpu_s: Callable[[], float] = thread_time,
+    ) -> None:  # fmt: skip
+        """`complexity` is lowered on a processor that is too slow for it; `cpu_s` tells the capture thread's processor
+        time. Raises `OpusError` without libopus."""
+        self._bitrate_bps, self._complexity, self._cpu_s = bitrate_bps, complexity, cpu_s
         self._encoder = Encoder(bitrate_bps=bitrate_bps, frame_ms=frame_ms, fec=fec, dtx=dtx, complexity=complexity)
         self.frames = self._encoder.frames
         """Frames of 48 kHz per packet."""
-        self.silence = _silent_packet(bitrate_bps, frame_ms, complexity)
+        self.silence = _silent_packet(frame_ms)
         """A packet of silence, to be sent while nothing is pushed."""
         self._dtx = dtx
         self._lock = Lock()  # held through an encode; only close() ever waits for it
@@ -271,8 +275,9 @@ class SentVoice:
         self._waiting: deque[SentFrame] = deque()
         self._wake: Callable[[], None] | None = None
         self._asked = self._begun = 0
-        self._loss_percent = _LEAST_LOSS_PERCENT
+        self._sending = Sending()
         self._expected_percent = -1
+        self._coded_frames, self._coding_s = 0, 0.0
         self._closed = False
         self.dropped = 0
         """Packets dropped because the event loop did not take them."""
@@ -305,11 +310,25 @@ class SentVoice:
         self._filled = 0
 
     def _encoded(self) -> bytes | None:
-        if self._loss_percent != self._expected_percent:
-            self._expected_percent = self._loss_percent
-            self._encoder.expect_loss(self._expected_percent)
+        percent = expected_loss_percent(self._sending, self._bitrate_bps)
+        if percent != self._expected_percent:
+            self._expected_percent = percent
+            self._encoder.expect_loss(percent)
+        began_s = self._cpu_s()
         payload = self._encoder.encode(self._frame)
+        self._weigh_cost(self._cpu_s() - began_s)
         return None if self._dtx and len(payload) <= 2 else payload
+
+    def _weigh_cost(self, coding_s: float) -> None:
+        self._coding_s += coding_s
+        self._coded_frames += self.frames
+        if self._coded_frames < _COST_FRAMES:
+            return
+        lower = affordable(self._complexity, self._coding_s, self._coded_frames / RATE_HZ)
+        self._coded_frames, self._coding_s = 0, 0.0
+        if lower != self._complexity:
+            self._complexity = lower
+            self._encoder.set_complexity(lower)
 
     def _hand_over(self, frame: SentFrame) -> None:
         while len(self._waiting) >= _WAITING_FRAMES // self.frames:
@@ -327,7 +346,7 @@ class SentVoice:
         neither block nor raise."""
         self._asked += 1
         self._waiting.clear()
-        self._loss_percent = _LEAST_LOSS_PERCENT
+        self._sending = Sending()
         self._wake = wake
 
     def stop(self) -> None:
@@ -343,8 +362,8 @@ class SentVoice:
             return None
 
     def expect_loss(self, ratio: float) -> None:
-        """The loss that the peer reports, 0 to 1: error correction is laid out for it."""
-        self._loss_percent = max(_LEAST_LOSS_PERCENT, min(_MOST_LOSS_PERCENT, round(ratio * 100)))
+        """The loss that the peer reports, 0 to 1, about once a second: error correction is laid out for it."""
+        self._sending = reported(self._sending, ratio)
 
     def close(self) -> None:
         """Free the encoder; `push` does nothing from now on. Idempotent."""
@@ -354,8 +373,8 @@ class SentVoice:
             self._encoder.close()
 
 
-def _silent_packet(bitrate_bps: int, frame_ms: int, complexity: int) -> bytes:
-    with Encoder(bitrate_bps=bitrate_bps, frame_ms=frame_ms, fec=False, complexity=complexity) as encoder:
+def _silent_packet(frame_ms: int) -> bytes:
+    with Encoder(bitrate_bps=_SILENCE_BPS, frame_ms=frame_ms, fec=False, complexity=0) as encoder:
         zeros = np.zeros(encoder.frames, np.int16)
         packets = [encoder.encode(zeros) for _ in range(10)]  # the first ones still settle
     return packets[-1]

@@ -73,7 +73,7 @@ def _station_mistakes(station: Any, text: str, **environ: str) -> dict[str, str]
 
 def test_every_key_has_a_default(station: Any) -> None:
     config = station()
-    assert config.audio.bitrate_bps == 28000
+    assert config.audio.bitrate_bps == 48000
     assert config.call.grace_s == config.hub.grace_s == 120
     assert config.ice.servers == []
 
@@ -195,7 +195,9 @@ def test_lost_must_be_later_than_silent(station: Any) -> None:
 
 @pytest.mark.parametrize("pcm", ["hw:1", "plughw:0,0", "hw:CARD=2,DEV=0", "sysdefault:1"])
 def test_a_card_goes_by_its_id_and_not_by_its_number(station: Any, pcm: str) -> None:
-    assert "hw:CARD=Speakerphone" in _station_mistakes(station, f'[audio]\nhandset_pcm = "{pcm}"\n')["audio.handset_pcm"]
+    assert (
+        "hw:CARD=Speakerphone" in _station_mistakes(station, f'[audio]\nhandset_pcm = "{pcm}"\n')["audio.handset_pcm"]
+    )
 
 
 @pytest.mark.parametrize("pcm", ["hw:CARD=Wall,DEV=0", "hw:Wall", "intercom_speaker", "plughw:CARD=0xBeef"])

@@ -39,10 +39,10 @@ def test_a_vowel_gains_whole_periods_and_goes_on_in_step(pitch_hz: float) -> Non
 
 @pytest.mark.parametrize("change", [shortened, lengthened])
 def test_it_begins_and_ends_like_what_it_was_made_of(change: object) -> None:
-    pcm = vowel(150, 960)
+    pcm = (vowel(150, 960, first=20) * np.linspace(0.6, 1.2, 960)).astype(np.int16)
     result = change(pcm, MOST_LAG)  # type: ignore[operator]
     assert len(result) != 960
-    assert np.abs(result[:8].astype(int) - pcm[:8]).max() < 300
+    assert np.array_equal(result[:2], pcm[:2])
     assert np.array_equal(result[-200:], pcm[-200:])
     steps = np.abs(np.diff(result.astype(int)))
     assert steps.max() <= np.abs(np.diff(pcm.astype(int))).max() * 1.1

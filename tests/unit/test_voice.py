@@ -144,7 +144,7 @@ def test_garbage_is_concealed(received: ReceivedVoice) -> None:
     heard = listen(received, packets)
     assert received.undecodable == 1
     levels = [level_dbfs(heard[at : at + 480]) for at in range(20 * 960, 50 * 960, 480)]
-    assert min(levels) > -25
+    assert min(levels) > -30
 
 
 def test_decoded_voice_from_elsewhere(received: ReceivedVoice) -> None:
@@ -305,7 +305,7 @@ def taken_while(sent: SentVoice, pcm: Pcm, loss: float | None) -> list[bytes]:
     return payloads
 
 
-@pytest.mark.parametrize("bitrate_bps", [24_000, 28_000, 32_000])
+@pytest.mark.parametrize("bitrate_bps", [24_000, 28_000, 36_000, 44_000, 48_000, 64_000])
 def test_copies_are_sent_before_any_loss_was_reported(bitrate_bps: int) -> None:
     sent = SentVoice(bitrate_bps=bitrate_bps)
     payloads = taken_while(sent, speech(3, 96_000), None)
@@ -313,10 +313,42 @@ def test_copies_are_sent_before_any_loss_was_reported(bitrate_bps: int) -> None:
     assert sum(map(carries_fec, payloads)) > len(payloads) / 2
 
 
-def test_error_correction_follows_the_reported_loss(sent: SentVoice) -> None:
-    voice = speech(3, 96_000)
-    clean, bad, worse = (taken_while(sent, voice, loss) for loss in (0.0, 0.25, 1.0))
-    assert clean != bad != worse
+def test_copies_are_left_out_while_nothing_is_lost_and_come_back_with_the_first_loss(sent: SentVoice) -> None:
+    payloads: list[bytes] = []
+
+    def wake() -> None:
+        frame = sent.take()
+        assert frame is not None
+        payloads.append(frame.payload or b"")
+
+    def copies(loss: float, reports: int) -> int:
+        for _ in range(reports):
+            sent.expect_loss(loss)
+        payloads.clear()
+        push(sent, speech(3, 48_000))
+        return sum(map(carries_fec, payloads))
+
+    sent.start(wake)
+    assert copies(0.0, 10) > 20
+    assert copies(0.0, 10) <= 1
+    assert copies(0.02, 1) > 20
+
+
+def test_a_slow_processor_codes_with_less_effort() -> None:
+    """It takes 4 of 20 ms for each frame, until the complexity is low enough."""
+    now_s, asked = [0.0], [0]
+
+    def cpu_s() -> float:
+        asked[0] += 1
+        if asked[0] % 2 == 0:
+            now_s[0] += 0.004 if sent._complexity > 4 else 0.001
+        return now_s[0]
+
+    sent = SentVoice(cpu_s=cpu_s)
+    payloads = taken_while(sent, speech(3, 240_000), None)
+    sent.close()
+    assert sent._complexity == 4
+    assert len(payloads) == 250
 
 
 def test_push_after_close_does_nothing() -> None:
