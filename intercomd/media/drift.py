@@ -6,9 +6,9 @@ moved on purpose by the buffer, whose business the network's delay is; the lead 
 compared with the system's clock, and of a window only the moment counts that was least late (packets wait in networks,
 threads wake late, neither is ever early); so the system's own clock cancels out.
 
-The loop is of second order, critically damped, at 0.004 Hz: a step of 200 ppm moves the delay by 3 ms at most, and
+The loop is of second order, critically damped, at 0.004 Hz: 200 ppm move the delay by 4 ms at most, and
 1 ms of noise in the lead becomes a wobble of less than 20 ppm, a hundredth of what an ear can tell. Until the lead has
-moved by 2 ms nothing is corrected at all: two clocks that agree are left bit-exact.
+moved by 2.5 ms nothing is corrected at all: two clocks that agree are left bit-exact.
 """
 
 import math
@@ -20,7 +20,9 @@ from intercomd.media.pcm import RATE_HZ
 MAX_PPM: Final = 1000.0
 """Crystals are within 100 ppm, the worst USB cards within 500; 1000 ppm are 1.7 cents of pitch."""
 WINDOW_S: Final = 1.0
-ENGAGE_FRAMES: Final = 96
+ENGAGE_FRAMES: Final = 120
+ENGAGE_AFTER_S: Final = 20.0
+"""In less time 2.5 ms may be anything; 5 ms are not."""
 _SETTLE_WINDOWS: Final = 3
 """A stream's first seconds: its buffer fills, its connection was busy coming up."""
 _ANCHOR_WINDOWS: Final = 5
@@ -33,9 +35,9 @@ _PROPORTIONAL_PPM: Final = 2 * _NATURAL_RAD_S / RATE_HZ * 1e6
 """Per frame of error."""
 _INTEGRAL_PPM: Final = _NATURAL_RAD_S**2 / RATE_HZ * 1e6
 """Per frame of error and second."""
-_STEP_FRAMES: Final = RATE_HZ // 100
-"""10 ms from one window to the next are no drift (1000 ppm make 1 ms): another path through the network, a sender's
-xrun. Such a step is the buffer's to deal with."""
+_STEP_FRAMES: Final = RATE_HZ * 3 // 1000
+"""3 ms from one window to the next are no drift (1000 ppm make 1 ms): another path through the network, an xrun at
+either end, a sound server that was held up. Such a step is the buffer's to deal with."""
 _STEP_WINDOWS: Final = 2
 
 
@@ -61,6 +63,8 @@ class Drift:
     steady_ppm: float = 0.0
     """The loop's integral: what it takes the drift to be."""
     anchor_frames: float | None = None
+    last_frames: float = 0.0
+    """The lead of the last window that was believed."""
     windows: int = 0
     since_s: float = 0.0
     """For how long the lead has been watched since the anchor was set."""
@@ -72,14 +76,21 @@ def observed(drift: Drift, lead_frames: float, elapsed_s: float) -> Drift:
     drift = replace(drift, windows=drift.windows + 1)
     settled = drift.windows - _SETTLE_WINDOWS
     if drift.anchor_frames is None or settled <= 0:
-        return replace(drift, anchor_frames=lead_frames)
+        return replace(drift, anchor_frames=lead_frames, last_frames=lead_frames)
+    steps = abs(lead_frames - drift.last_frames) > _STEP_FRAMES + MAX_PPM / 1e6 * elapsed_s * RATE_HZ
     if settled <= _ANCHOR_WINDOWS:
-        return replace(drift, anchor_frames=drift.anchor_frames + (lead_frames - drift.anchor_frames) / settled)
+        return _anchored(drift, lead_frames, settled, steps=steps)
+    if steps:
+        return _stepped(drift, lead_frames)
     off = lead_frames - drift.anchor_frames - drift.error_frames
-    if abs(off) > _STEP_FRAMES + MAX_PPM / 1e6 * elapsed_s * RATE_HZ:
-        return _stepped(drift, off)
     share = 1 - math.exp(-elapsed_s / _SMOOTHING_S)
-    moved = replace(drift, error_frames=drift.error_frames + share * off, since_s=drift.since_s + elapsed_s, astray=0)
+    moved = replace(
+        drift,
+        error_frames=drift.error_frames + share * off,
+        last_frames=lead_frames,
+        since_s=drift.since_s + elapsed_s,
+        astray=0,
+    )
     return _corrected(moved, min(elapsed_s, _LONGEST_ELAPSED_S)) if drift.engaged else _watched(moved)
 
 
@@ -88,16 +99,27 @@ def restarted(drift: Drift) -> Drift:
     return Drift(drift.steady_ppm if drift.engaged else 0.0, drift.engaged, steady_ppm=drift.steady_ppm)
 
 
-def _stepped(drift: Drift, off: float) -> Drift:
+def _anchored(drift: Drift, lead_frames: float, settled: int, *, steps: bool) -> Drift:
+    """The mean of some windows that agree."""
+    if steps:
+        return replace(drift, windows=_SETTLE_WINDOWS, anchor_frames=lead_frames, last_frames=lead_frames)
+    assert drift.anchor_frames is not None
+    anchor_frames = drift.anchor_frames + (lead_frames - drift.anchor_frames) / settled
+    return replace(drift, anchor_frames=anchor_frames, last_frames=lead_frames)
+
+
+def _stepped(drift: Drift, lead_frames: float) -> Drift:
     """Once may be chance; what stays is where the lead is from now on."""
     if drift.astray + 1 < _STEP_WINDOWS:
         return replace(drift, astray=drift.astray + 1)
     assert drift.anchor_frames is not None
-    return replace(drift, anchor_frames=drift.anchor_frames + off, astray=0)
+    anchor_frames = drift.anchor_frames + lead_frames - drift.last_frames
+    return replace(drift, anchor_frames=anchor_frames, last_frames=lead_frames, astray=0)
 
 
 def _watched(drift: Drift) -> Drift:
-    if abs(drift.error_frames) < ENGAGE_FRAMES:
+    off = abs(drift.error_frames)
+    if off < ENGAGE_FRAMES or (off < 2 * ENGAGE_FRAMES and drift.since_s < ENGAGE_AFTER_S):
         return drift
     slope_ppm = drift.error_frames / (drift.since_s * RATE_HZ) * 1e6
     return _set(replace(drift, engaged=True), slope_ppm)

@@ -9,7 +9,7 @@ import numpy.typing as npt
 import pytest
 
 from intercomd.media.bridge import ClockBridge
-from intercomd.media.drift import ENGAGE_FRAMES, MAX_PPM, Drift, Lateness, observed, restarted
+from intercomd.media.drift import ENGAGE_AFTER_S, ENGAGE_FRAMES, MAX_PPM, Drift, Lateness, observed, restarted
 from intercomd.media.pcm import PERIOD_FRAMES, RATE_HZ, Pcm
 
 MS = RATE_HZ // 1000
@@ -40,7 +40,7 @@ class Hour:
 @pytest.mark.parametrize("noise_ms", [0.1, 0.5])
 def test_an_hour_of_drift_leaves_the_delay_where_it_was(ppm: float, noise_ms: float) -> None:
     hour = Hour(lambda _second: ppm, noise_ms).run(3600)
-    assert max(map(abs, hour.leads_ms)) < 10.0  # the target is 20 ms; undone, 200 ppm are 720 ms
+    assert max(map(abs, hour.leads_ms)) < 5.0 + abs(ppm) / 40  # the target is 20 ms; undone, 200 ppm are 720 ms
     assert np.mean(hour.ppms[600:]) == pytest.approx(ppm, abs=2.0)
     assert np.std(hour.ppms[600:]) < 40.0
     assert max(map(abs, np.diff(hour.ppms[600:]))) < 40.0  # no step: 0.07 cents a second
@@ -49,6 +49,7 @@ def test_an_hour_of_drift_leaves_the_delay_where_it_was(ppm: float, noise_ms: fl
 def test_a_crystal_that_warms_up_is_followed() -> None:
     hour = Hour(lambda second: 150.0 * min(1.0, second / 1200)).run(3600)
     assert max(map(abs, hour.leads_ms)) < 10.0
+    assert np.mean(hour.leads_ms[3000:]) == pytest.approx(0.0, abs=1.0)
 
 
 @pytest.mark.parametrize("ppm", [0.0, 0.3])
@@ -58,14 +59,15 @@ def test_clocks_that_agree_are_left_alone(ppm: float) -> None:
     assert not hour.drift.engaged
 
 
-def test_nothing_is_corrected_before_the_lead_has_moved_by_2_ms() -> None:
+def test_nothing_is_corrected_before_the_lead_has_moved_by_2_5_ms() -> None:
     hour = Hour(lambda _second: 200.0, 0.0).run(60)
     engaged = next(second for second, ppm in enumerate(hour.ppms) if ppm)
     assert abs(hour.leads_ms[engaged]) >= ENGAGE_FRAMES / MS
+    assert engaged >= ENGAGE_AFTER_S / 2
 
 
 def test_the_correction_is_bounded_and_so_is_its_memory() -> None:
-    hour = Hour(lambda _second: 5000.0, 0.1).run(300)
+    hour = Hour(lambda _second: 2500.0, 0.1).run(300)
     assert max(hour.ppms) == MAX_PPM
     assert hour.drift.steady_ppm <= MAX_PPM
 
@@ -76,6 +78,20 @@ def test_another_path_through_the_network_is_no_drift() -> None:
         drift = observed(drift, 5000.0 if second < 100 else 5000.0 - 40 * MS, 1.0)
     assert not drift.engaged
     assert abs(drift.error_frames) < 1.0
+
+
+@pytest.mark.parametrize("ppm", [0.0, 150.0, -150.0])
+def test_a_card_that_is_held_up_again_and_again_is_no_drift(ppm: float) -> None:
+    """As found on a busy machine: a sound server that stops for 5 to 60 ms every few seconds, and tells nobody."""
+    chance, lead, drift, ppms = random.Random(3), 5000.0, Drift(), []
+    for _ in range(900):
+        lead += (ppm - drift.ppm) / 1e6 * RATE_HZ
+        if chance.random() < 0.3:
+            lead += chance.uniform(5.0, 60.0) * MS
+        drift = observed(drift, lead - 0.2 * chance.expovariate(1.0) * MS, 1.0)
+        ppms.append(drift.ppm)
+    assert max(map(abs, ppms)) < abs(ppm) + 200.0
+    assert np.mean(ppms[300:]) == pytest.approx(ppm, abs=40.0)
 
 
 def test_one_late_window_is_no_step() -> None:

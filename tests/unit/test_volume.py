@@ -9,7 +9,7 @@ from intercomd.media.mixer import Mixer
 from intercomd.media.pcm import PERIOD_FRAMES, SILENCE, Pcm, level_dbfs
 from intercomd.media.volume import STEP_DB, Fader, gain_of
 
-VOICE: Pcm = np.rint(10_000 * np.sin(np.arange(PERIOD_FRAMES) * 2 * np.pi / 48)).astype(np.int16)
+VOICE: Pcm = np.rint(10_000 * np.cos(np.arange(PERIOD_FRAMES) * 2 * np.pi / 48)).astype(np.int16)
 VOICE.setflags(write=False)
 
 
