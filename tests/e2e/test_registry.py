@@ -42,14 +42,15 @@ _T = TypeVar("_T")
 class Desk:
     """A registry on a real database, with a disk that can be made to fail."""
 
-    def __init__(self, folder: Path, limits: Limits | None = None) -> None:
+    def __init__(self, folder: Path, limits: Limits | None = None, clock: HubClock | None = None) -> None:
+        self.clock = clock or HubClock()
         self.told: list[tuple[Endpoint, Notice]] = []
         self.committed: list[bool] = []
         self.journal = FakeJournal()
         self.database = Database(f"sqlite+aiosqlite:///{folder / 'hub.db'}")
         self.presence = Presence()
         self.registry = Registry(
-            self.database, self.presence, self._deliver, self.journal, clock=HubClock(), limits=limits or Limits()
+            self.database, self.presence, self._deliver, self.journal, clock=self.clock, limits=limits or Limits()
         )
         everybody = {party.identity: Identity(party.identity, Role.STATION) for party in (DOOR, FLAT, DESK)}
         self.registry.directory = Directory(everybody)
