@@ -63,8 +63,8 @@ def test_never_more_than_the_most() -> None:
 
 
 def test_an_outage_is_no_jitter() -> None:
-    outage = [0.0] * 75 + [500.0 - 20 * index for index in range(25)] + [0.0] * 25
-    assert delay_ms(seen(outage * 3)) < 1
+    outage = [0.0] * 30 + [500.0 - 20 * index for index in range(25)] + [0.0] * 25
+    assert delay_ms(seen(outage * 6)) < 1
 
 
 def test_a_longer_route_is_the_new_base_within_a_second() -> None:
