@@ -191,7 +191,6 @@ class Page {
   }
 
   resynced(reply) {
-    this.media.servers = reply.iceServers ?? [];
     const clock = (reply.serverTime ?? Date.now() / 1000) - Date.now() / 1000;
     this.hear({ type: "linked", me: this.resident, calls: reply.calls ?? [], clock });
     if (this.wasLinked) this.refresh();
