@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from intercomd.media.jitter import Decision, FixedBuffer, Play
 from intercomd.media.opus import Decoder, Encoder
 from intercomd.media.packet import Packet, carries_fec
 from intercomd.media.pcm import PERIOD_FRAMES, SILENCE, Pcm, level_dbfs
@@ -86,6 +87,30 @@ def test_each_period_is_whole_and_its_own(received: ReceivedVoice, frame_ms: int
     for _ in range(10):
         received.pull()
     assert all(np.array_equal(a, b) for a, b in zip(periods, kept, strict=True))
+
+
+class Asking(FixedBuffer):
+    """Wants each packet shorter, and keeps what it is told of it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.told: list[int] = []
+
+    def decide(self, now_s: float = 0.0, ahead_frames: int = 0, /) -> Decision:
+        decision = super().decide(now_s, ahead_frames)
+        return replace(decision, stretch=-480) if isinstance(decision, Play) else decision
+
+    def stretched(self, frames: int) -> None:
+        self.told.append(frames)
+
+
+def test_the_buffer_is_told_what_was_left_out_of_a_voice() -> None:
+    buffer = Asking()
+    voice = ReceivedVoice(buffer)
+    listen(voice, encoded(tone(96_000)))
+    voice.close()
+    assert len(buffer.told) > 50
+    assert all(-480 <= frames <= -120 for frames in buffer.told)
 
 
 def test_a_tenth_lost_is_mostly_rebuilt_and_never_silent(received: ReceivedVoice) -> None:
