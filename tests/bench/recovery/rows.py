@@ -7,7 +7,7 @@ from intercomd.demo.listen import read_wav
 from intercomd.demo.page_scene import VOICE
 from intercomd.demo.sound import sentence
 from tests.bench.recovery import stock
-from tests.bench.recovery.judge import back_s, holes, longest_hole_s, presence, share
+from tests.bench.recovery.judge import HOLE_S, back_s, holes, longest_hole_s, presence, share
 from tests.bench.recovery.laboratory import CALLER
 from tests.bench.recovery.scenarios import LOSS_PERCENT, PAGE_CUT_S, SETUP_LIMIT_S, Trials
 from tests.bench.recovery.trial import STEADY_S, Ground, Trial, ends, presences
@@ -193,7 +193,7 @@ def _peer(times: Sequence[float | None], trials: Sequence[Trial]) -> Peer:
 def _told(trials: Sequence[Trial], found: Sequence[Mapping[str, float | None]]) -> str:
     each = ", ".join("/".join(_said(times[who]) for who in ends(beside=False)) for times in found)
     epochs = ", ".join(str(made.epoch) for made in trials)
-    return f"s at the door/at the flat: {each}; epochs afterwards: {epochs}"
+    return f"s at the door/at the flat (0: no hole of {HOLE_S * 1000:.0f} ms): {each}; epochs afterwards: {epochs}"
 
 
 def _said(time_s: float | None) -> str:
