@@ -49,7 +49,7 @@ class Plan:
 FULL = Plan({"block": 2_500, "vfs": 300_000}, {"block": 12_000, "vfs": 400_000}, {"block": 4, "vfs": 64}, 510.0, 4)
 SHORT = Plan({"block": 100, "vfs": 500}, {"block": 300, "vfs": 4_000}, {"block": 1, "vfs": 16}, 60.0, 0)
 CONTROLS = ("DELETE+FULL", "WAL+NORMAL")
-AGAIN_EVERY = {"block": 100, "vfs": 400}
+AGAIN_EVERY = {"block": 100, "vfs": 1_000}
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -52,9 +52,6 @@ PEER = IdentityId("flat")
 METRICS = Metrics(0.213, 3, 1873, 0.0041, 0.0087, 37.52, 0.0016, 0.042)
 STARTED_S = 1_800_000_000.0
 ALL = 10_000
-FRAMES_BEFORE_CHECKPOINT = 185
-"""A life that begins here sees SQLite's checkpoint at 200 pages."""
-
 CALLS = (
     ("dial", "accepted", "talk", "hang up"),
     ("dial", "accepted", "speaker", "talk", "talk", "hang up"),
@@ -81,9 +78,9 @@ class Script:
 
 
 def script(seed: int, calls: int = 3, processes: int = 3) -> Script:
-    """Every third life begins on an empty disk with a clean close after it, every third just before a checkpoint."""
+    """Lives begin on an empty disk with a clean close after it; every sixth just before a checkpoint."""
     dice = Random(f"script {seed}")
-    before = Process(("dial", "accepted", "hang up", "upload") * 30, closes=False) if seed % 3 == 2 else None
+    before = Process(("dial", "accepted", "hang up", "upload") * 30, closes=False) if seed % 6 == 2 else None
     return Script(before, tuple(_process(dice, calls, closes=True if not n else None) for n in range(processes)))
 
 
