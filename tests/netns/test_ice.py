@@ -156,6 +156,16 @@ def test_symmetric_nats_on_both_sides_through_the_relay(house: House, transport:
     assert "relay" in talk(caller, callee)
 
 
+def test_a_relay_on_a_network_without_a_router(house: House) -> None:
+    """The README's way for an estate without Internet: a default route that leads nowhere."""
+    house.internet = house.lab.segment("estate")
+    house.relay().ip("route", "add", "default", "dev", "eth0")
+    caller, callee = house.ends(house.home(1)[1], house.home(2)[1], [STUN, turn()])
+    for end in (caller, callee):
+        end.until_known()
+    assert "relay" in talk(caller, callee)
+
+
 def test_without_a_relay_symmetric_nats_let_nothing_through(house: House) -> None:
     """The control: else the test above would prove nothing."""
     house.relay()
