@@ -232,12 +232,19 @@ def _incoming(station: Station, notice: IncomingCall, now_s: float) -> Step:
         # The hub gives us another call, so it knows that the last one is over.
         after, effects = _ring(with_call(station, None), notice, now_s)
         return after, (CancelTimer("ending"), *effects)
-    if call.phase is Phase.DIALLING and notice.caller_id == call.peer_id:
+    is_dial = call.phase is Phase.DIALLING or (call.phase is Phase.RESTORING and call.saved is SavedPhase.DIALLING)
+    if is_dial and notice.caller_id == call.peer_id:
         return station, ()  # Glare: the hub judges, in its reply to our dial.
-    if call.phase is Phase.DIALLING or (call.phase is Phase.WAITING_CARD and call.role is Role.CALLER):
+    if is_dial or (call.phase is Phase.WAITING_CARD and call.role is Role.CALLER):
         # The hub has not taken our dial, or it would not ring here: the ringing wins.
         dropped, effects = closing.withdraw(station, call)
         after, more = _ring(dropped, notice, now_s)
+        return after, effects + more
+    if call.phase is Phase.RESTORING:
+        # The hub rings no device that has a part in a call: the one from before the restart is over.
+        reason = EndReason.COMPLETED if call.answered_at is not None else EndReason.CANCELLED
+        over, effects = closing.ended(station, call, reason, now_s)
+        after, more = _ring(over, notice, now_s)
         return after, effects + more
     return station, (Send(RejectCall(notice.call_id, EndReason.BUSY)),)
 

@@ -108,7 +108,7 @@ def withdraw(station: Station, call: Call) -> Step:
     """Drop our own dial in favour of a call that the hub prefers: no record, no failure, but a tombstone in case the
     hub took it after all."""
     tombstone = Tombstone(call.call_id, "cancel", EndReason.CANCELLED)
-    timers = tuple(CancelTimer(kind) for kind in ("card", "dial", "ring"))
+    timers = tuple(CancelTimer(kind) for kind in ("card", "dial", "ring", "absent"))
     return replace(station, call=None, tombstones=_keep(station, tombstone)), timers
 
 

@@ -136,10 +136,17 @@ def ringing_again(station: Station, call: Call) -> Step:
     )
 
 
+def ring_limit(station: Station, call: Call) -> Effect:
+    """The caller's own limit for ringing: far beyond the hub's, for when the hub is gone."""
+    return StartTimer(Timer("ring", call.call_id), station.settings.grace_s)
+
+
 def ringing_out(station: Station, call: Call) -> Step:
     """It rings at the other end."""
     ringing = with_call(station, replace(call, phase=Phase.RINGING_OUT))
     effects: tuple[Effect, ...] = (CancelTimer("dial"), CancelTimer("absent"), PrepareMedia())
+    if call.phase is not Phase.RINGING_OUT:
+        effects = (*effects, ring_limit(station, call))
     return ringing, (*effects, _restored(call)) if call.phase is Phase.RESTORING else effects
 
 
@@ -196,6 +203,7 @@ def glare(station: Station, call: Call, state: CallState, now_s: float) -> Step:
         phase=Phase.RINGING_IN,
         started_at=now_s,
         peer_name=state.caller_name,
+        restored=call.restored,
         saved=SavedPhase.RINGING,
     )
     accepted, more = accept(with_call(dropped, theirs), theirs, now_s)

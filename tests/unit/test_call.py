@@ -312,6 +312,40 @@ def test_busy_stations_turn_a_second_caller_away() -> None:
     assert desk.phase is Phase.CONNECTED
 
 
+def test_a_dial_from_before_the_restart_meets_the_other_sides_and_does_not_decline_it() -> None:
+    """Both dialled, one was killed before the hub heard it; as it is back, the other's call rings here first."""
+    desk = booted(saved(SavedPhase.DIALLING, Role.CALLER))
+    desk.hear(Received(IncomingCall(C2, 1, caller_id="door", ring_timeout=60)))
+    assert not desk.sent
+    desk.hear(Replied(Resync(), Reply(ok=True, calls=(state(HubPhase.RINGING, C2, epoch=0),))))
+    assert desk.sent == [InitiateCall(C1, DOOR)]
+    desk.hear(Replied(InitiateCall(C1, DOOR), Reply(ok=True, call=state(HubPhase.RINGING, C2, epoch=0))))
+    assert desk.sent == [AcceptCall(C2)]
+    desk.hear(Replied(AcceptCall(C2), Reply(ok=True, call=state(HubPhase.CONNECTING, C2))))
+    assert not desk.only(OpenMicrophone), "nobody has pressed since the restart: a tone comes first"
+    assert desk.only(Play) == [Play(Jingle.RESTORED)]
+
+
+def test_a_call_from_somebody_else_wins_over_a_dial_from_before_the_restart() -> None:
+    desk = booted(saved(SavedPhase.DIALLING, Role.CALLER))
+    desk.hear(Received(IncomingCall(C2, 1, caller_id="kitchen", ring_timeout=60)))
+    assert (desk.phase, desk.station.call.call_id) == (Phase.RINGING_IN, C2)
+    assert not desk.sent
+
+
+@pytest.mark.parametrize("phase", [SavedPhase.RINGING, SavedPhase.CONNECTED])
+def test_what_rings_after_a_restart_is_not_declined_for_a_call_that_is_over(phase: SavedPhase) -> None:
+    """The hub rings no device that has a part in a call, so the one from before the restart is over."""
+    desk = booted(saved(phase))
+    desk.hear(Received(IncomingCall(C2, 1, caller_id="kitchen", ring_timeout=60)))
+    assert (desk.phase, desk.station.call.call_id) == (Phase.RINGING_IN, C2)
+    assert not desk.sent
+    assert [effect.record.call_id for effect in desk.only(Persist) if effect.record] == [C1]
+    assert desk.only(Persist)[-1].snapshot.call.call_id == C2
+    desk.hear(Replied(Resync(), Reply(ok=True, calls=(state(HubPhase.RINGING, C2, epoch=0),))))
+    assert desk.phase is Phase.RINGING_IN
+
+
 def test_glare_is_answered_not_fought() -> None:
     theirs = Reply(ok=True, call=CallState(C2, "flat", "door", HubPhase.RINGING, 0, 1, 0.0))
     desk = registered().hear(CallPressed(C1), Received(IncomingCall(C2, 1, caller_id="flat", ring_timeout=60)))
@@ -697,3 +731,12 @@ def test_after_a_power_cut_of_both_ends_the_last_one_back_asks_and_nobody_earlie
     assert desk.hear(back).sent == [WebrtcRestart(C1, 3)]
     refused = Reply(ok=False, code=Code.STALE_EPOCH, call=state(HubPhase.INTERRUPTED, epoch=4))
     assert desk.hear(Replied(WebrtcRestart(C1, 3), refused)).only(StartMedia) == [StartMedia(C1, 4, offerer=False)]
+
+
+def test_a_dial_that_rings_again_after_a_power_cut_has_its_limit() -> None:
+    """Without one it would ring for ever once the hub is gone for good."""
+    desk = booted(saved(SavedPhase.DIALLING, Role.CALLER))
+    desk.hear(Replied(Resync(), Reply(ok=True, calls=(state(HubPhase.RINGING, epoch=0),))))
+    assert desk.phase is Phase.RINGING_OUT
+    assert [(e.timer.kind, e.delay_s) for e in desk.only(StartTimer)] == [("ring", 120.0)]
+    assert desk.hear(LinkDown(), TimerFired(Timer("ring", C1))).phase is None
