@@ -18,6 +18,10 @@ _MS = RATE_HZ // 1000
 _WINDOW_FRAMES = 10 * RATE_HZ
 _RECENT_FRAMES = RATE_HZ
 """The fastest packet of the last second is the base: after a change of route it follows within that time."""
+_ENOUGH = 25
+"""When so many packets of the last second are all faster than all before, the way has become shorter, or the sender
+counts from elsewhere: stations do when their microphone opens. What was before is then no longer true."""
+_CLEARLY_FRAMES = 3 * _MS
 _CAPACITY = 1024
 """Ten seconds of packets of 10 ms; of shorter ones the window is shorter."""
 _PRICE_FRAMES = 100 * 25 * _MS
@@ -48,6 +52,7 @@ class Transits:
         self._transits: Frames = np.zeros(_CAPACITY, np.int64)
         self._count = 0
         self._first = self._last_arrived = self._last_at = 0
+        self._since = -_WINDOW_FRAMES
         self._outage = False
         self._sorted: Frames = self._transits[:0]
         self._price = 0.0
@@ -109,8 +114,13 @@ class Transits:
         count = min(self._count, _CAPACITY)
         arrivals, transits = self._arrivals[:count], self._transits[:count]
         recent = transits[arrivals >= now - _RECENT_FRAMES]
+        # What lies between may be of either kind: it leaves time to look.
+        older = transits[(arrivals < now - 3 * _RECENT_FRAMES // 2) & (arrivals >= self._since)]
         self._base = int(recent.min())
-        self._sorted = np.sort(np.maximum(transits[arrivals >= now - _WINDOW_FRAMES], self._base))
+        if len(recent) >= _ENOUGH and len(older) and int(recent.max()) + _CLEARLY_FRAMES < int(older.min()):
+            self._since = now - _RECENT_FRAMES
+        since = max(self._since, now - _WINDOW_FRAMES)
+        self._sorted = np.sort(np.maximum(transits[arrivals >= since], self._base))
         self._price = _PRICE_FRAMES / max(_FEWEST, len(self._sorted))
         late = np.arange(len(self._sorted) - 1, -1, -1) * self._price
         best = int(self._sorted[int(np.argmin(self._sorted - self._base + late))])

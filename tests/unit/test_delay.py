@@ -72,6 +72,17 @@ def test_a_longer_route_is_the_new_base_within_a_second() -> None:
     assert delay_ms(seen([100.0] * 60, transits=transits, first=500)) < 1
 
 
+def test_a_shorter_route_is_believed_after_a_second() -> None:
+    transits = seen([100.0 + extra for extra in jitter(500, 30)])
+    assert delay_ms(seen(jitter(20, 5), transits=transits, first=500)) > 90
+    assert delay_ms(seen(jitter(55, 5), transits=transits, first=520)) < 6
+
+
+def test_a_second_without_a_spike_is_no_shorter_route() -> None:
+    delays = [max(0.0, 80 - 20 * (index % 75)) for index in range(525)]
+    assert delay_ms(seen(delays + [0.0] * 60)) > 55
+
+
 def test_a_lost_packet_that_could_be_rebuilt_is_worth_waiting_for() -> None:
     transits = seen([0.0] * 500)
     for index in range(500, 1000):
