@@ -19,13 +19,12 @@ from tests.bench.load import LoadWatch
 from tests.bench.programs import ProgramError
 from tests.bench.recovery.kills import kills, limit_s
 from tests.bench.recovery.laboratory import STATIONS, STOCK_CALLEE, STOCK_CALLER, Laboratory
-from tests.bench.recovery.network import needs_root
 from tests.bench.recovery.rows import ROWS, Records
 from tests.bench.recovery.scenarios import SCENARIOS, Scenario
 from tests.bench.recovery.trial import Ground
 from tests.bench.report import Row, broken, invalid
 from tests.bench.voices import speaking
-from tests.netns.laboratory import LaboratoryError
+from tests.netns.laboratory import LaboratoryError, lacking
 
 KILLS = "kills"
 PARTS = (*SCENARIOS, KILLS)
@@ -44,7 +43,7 @@ async def recovery(wanted: Sequence[str], load_before: float) -> list[Row]:
 
 
 async def _in_the_laboratory(wanted: Sequence[str], load_before: float) -> list[Row]:
-    reason = needs_root()
+    reason = lacking()
     if reason is not None:
         return [broken("the laboratory", reason)]
     try:
@@ -57,7 +56,7 @@ async def _in_the_laboratory(wanted: Sequence[str], load_before: float) -> list[
             await lab.stop_hub()
             records = Counter(record.call_id for record in await _read_records(lab.household.hub_database))
             return [row for reckon in reckonings for row in await asyncio.to_thread(reckon, records)]
-    except (HouseError, SoundError, LaboratoryError) as error:
+    except (HouseError, SoundError, LaboratoryError, ProgramError) as error:
         return [broken("the laboratory", str(error))]
 
 

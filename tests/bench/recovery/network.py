@@ -5,7 +5,6 @@ behind which the flat is.
 """
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from typing import Final, Self
 
@@ -98,8 +97,3 @@ class Network:
             "router", wire, f"10.77.0.21{_PREFIX}", inside="10.88.0.1/24", symmetric=True
         )
         self._hosts[FLAT] = self._laboratory.host(FLAT, self._router.inside, "10.88.0.2/24")
-
-
-def needs_root() -> str | None:
-    """Why there can be no network here, or None."""
-    return None if os.geteuid() == 0 else "network namespaces need root"

@@ -3,13 +3,13 @@ on the packets: each hands out ports of a range of its own."""
 
 import asyncio
 import secrets
+import shutil
 from collections.abc import Sequence
-from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from tests.bench.programs import Program
+from tests.bench.programs import Program, ProgramError
 from tests.bench.recovery.network import ADDRESSES, SECOND_TURN, TURN, Network
 
 PORT = 3478
@@ -38,13 +38,14 @@ class Relays:
     def __init__(self, network: Network, directory: Path) -> None:
         self._network = network
         self._directory = directory
-        self._stack = AsyncExitStack()
         self._running: dict[Relay, Program] = {}
         self._secret_file = directory / "turn-secret"
         self._secret_file.touch(mode=0o600)
         self._secret_file.write_text(secrets.token_hex(16))
 
     async def __aenter__(self) -> Self:
+        if shutil.which("turnserver") is None:
+            raise ProgramError("turnserver is not installed: apt install coturn")
         for relay in RELAYS:
             await self.start(relay)
         return self
