@@ -1,6 +1,6 @@
 """A sound card without sound: `ports.SoundCard` paced by any clock, with knobs for what goes wrong.
 
-Faithful to alsa-lib behind `adapters/alsa.py`: playout keeps two periods queued and plays silence when it runs dry,
+Faithful to alsa-lib behind `adapters/alsa/`: playout keeps two periods queued and plays silence when it runs dry,
 capture holds four periods and then loses what it has, both fail at once when the card goes and after 500 ms when it
 does not move.
 """
