@@ -145,14 +145,9 @@ def _dial_replied(station: Station, call: Call, reply: Reply, now_s: float) -> S
             return closing.ended(station, call, state.end_reason or EndReason.FAILED, now_s)
         return with_call(station, replace(call, phase=Phase.CALLING)), (
             CancelTimer("dial"),
-            _ring_limit(station, call),
+            reconcile.ring_limit(station, call),
         )
     return reconcile.glare(station, call, state, now_s)
-
-
-def _ring_limit(station: Station, call: Call) -> Effect:
-    """The caller's own limit for ringing: far beyond the hub's, for when the hub is gone."""
-    return StartTimer(Timer("ring", call.call_id), station.settings.grace_s)
 
 
 def _reason(reply: Reply) -> EndReason:
@@ -167,8 +162,7 @@ def _calling(station: Station, call: Call, event: Event, now_s: float) -> Step:
         case PathChanged():
             return station, reconcile.prepared_anew(call)
         case Received(CallInitiated()):
-            after, effects = reconcile.ringing_out(station, call)
-            return after, (*effects, _ring_limit(station, call))
+            return reconcile.ringing_out(station, call)
         case Received(CallAccepted() as notice):
             return reconcile.answered(station, call, notice.epoch, notice.accepter_id, notice.accepter_name, now_s)
         case TimerFired(Timer("ring")):

@@ -233,7 +233,8 @@ def check_node(node: Node) -> None:
         raise Broken(f"{node.name}: the microphone is not what was ordered")
     if call is not None and call.phase is Phase.CONNECTED and (node.media is None or node.media.epoch != call.epoch):
         raise Broken(f"{node.name}: connected without this epoch's media")
-    timed = {Phase.WAITING_CARD: "card", Phase.DIALLING: "dial", Phase.RINGING_IN: "ring", Phase.ENDING: "ending"}
+    timed = {Phase.WAITING_CARD: "card", Phase.DIALLING: "dial", Phase.ENDING: "ending"}
+    timed |= {Phase.RINGING_IN: "ring", Phase.RINGING_OUT: "ring"}
     if call is not None and call.phase in timed and not any(t.kind == timed[call.phase] for _, t in node.timers):
         raise Broken(f"{node.name}: {call.phase} without its limit")
 
