@@ -10,9 +10,11 @@ from typing import Any, Final
 import numpy as np
 
 from intercomd.media.canceller import Canceller, CancellerError
+from intercomd.media.echo_delay import chirp
 from intercomd.media.pcm import PERIOD_FRAMES, RATE_HZ, Pcm
 
 _BYTES: Final = 2 * PERIOD_FRAMES
+_MOST_LATE_FRAMES: Final = RATE_HZ * 40 // 1000
 
 
 def load_livekit(*, echo: bool, noise: bool, gain: bool) -> Canceller:
@@ -22,17 +24,33 @@ def load_livekit(*, echo: bool, noise: bool, gain: bool) -> Canceller:
         from livekit.rtc.apm import AudioProcessingModule
     except ImportError as error:
         raise CancellerError(f"livekit cannot be loaded ({error}): pip install 'intercomd[voice]'") from error
+
+    def module() -> Any:
+        return AudioProcessingModule(echo_cancellation=echo, noise_suppression=noise, auto_gain_control=gain)
+
     try:
-        module = AudioProcessingModule(echo_cancellation=echo, noise_suppression=noise, auto_gain_control=gain)
+        late_frames = _lateness(LivekitCanceller(module(), AudioFrame, 0))
+        return LivekitCanceller(module(), AudioFrame, late_frames)
     except (RuntimeError, ImportError, AssertionError) as error:
         raise CancellerError(f"livekit's audio processing does not start: {error}") from error
-    return LivekitCanceller(module, AudioFrame)
+
+
+def _lateness(canceller: "LivekitCanceller") -> int:
+    """It depends on the parts that are switched on, and nothing tells it: so a chirp is sent through one that is thrown
+    away."""
+    silence = np.zeros(PERIOD_FRAMES, np.int16)
+    said = np.concatenate([np.zeros(20 * PERIOD_FRAMES, np.int16), chirp(), np.zeros(10 * PERIOD_FRAMES, np.int16)])
+    heard = np.concatenate([canceller.process(period, silence) for period in said.reshape(-1, PERIOD_FRAMES)])
+    size = 1 << (2 * len(said)).bit_length()
+    cross = np.fft.irfft(np.fft.rfft(heard, size) * np.conj(np.fft.rfft(said, size)), size)
+    return int(np.argmax(np.abs(cross[:_MOST_LATE_FRAMES])))
 
 
 class LivekitCanceller:
     """For one thread at a time."""
 
-    def __init__(self, module: Any, frame: Any) -> None:
+    def __init__(self, module: Any, frame: Any, late_frames: int) -> None:
+        self.late_frames = late_frames
         self._module: Any = module
         self._frame = frame
 

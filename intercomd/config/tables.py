@@ -144,6 +144,10 @@ class Audio(Table, frozen=True):
         ),
     ] = "none"
     echo: Annotated[bool, Meta(description="Cancel the loudspeaker's echo.")] = True
+    double_talk: Annotated[
+        bool,
+        Meta(description="While both ends speak, spare the near end by a second, linear canceller (2 % of a core)."),
+    ] = True
     noise: Annotated[bool, Meta(description="Suppress steady noise.")] = True
     gain: Annotated[bool, Meta(description="Bring quiet and loud voices to one level.")] = True
     highpass: Annotated[bool, Meta(description="Cut what is below a voice: hum, wind, handling.")] = True

@@ -264,7 +264,7 @@ def _processing(config: Config, daemon: Daemon) -> VoiceProcessing | None:
     if audio.processing == "none":
         return None
     return VoiceProcessing(
-        Switches(audio.processing, audio.echo, audio.noise, audio.gain, audio.highpass, audio.chirp),
+        Switches(audio.processing, audio.echo, audio.noise, audio.gain, audio.highpass, audio.chirp, audio.double_talk),
         load_livekit if audio.processing == "livekit" else None,
         on_failed=daemon.canceller_failed,
         on_half_duplex=daemon.half_duplex_changed,

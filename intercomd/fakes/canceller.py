@@ -16,6 +16,7 @@ class FakeCanceller:
         self.failing = False
         """The next call ends it."""
         self.expected_ms: int | None = None
+        self.late_frames = 0
         self._gain, self._delay = gain, delay_frames
         self._line: Pcm = np.zeros(delay_frames, np.int16)
         self._closed = False

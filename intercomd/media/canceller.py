@@ -13,6 +13,11 @@ class CancellerError(Exception):
 class Canceller(Protocol):
     """For one thread at a time."""
 
+    @property
+    def late_frames(self) -> int:
+        """By how much a near end comes later than it was captured."""
+        ...
+
     def process(self, captured: Pcm, reference: Pcm) -> Pcm:
         """One period of the near end, shape (480,) int16, without the echo of what `reference` (the same shape) and its
         predecessors became in the room; later than `captured` by what the engine takes, 20 ms at most. The reference is

@@ -58,7 +58,7 @@ class EchoMeter:
         """From reference to microphone. 0 dB at first: nobody breaks in by mistake."""
         self._known = False
         self._floor_dbfs = -50.0
-        self._near_gain_db = 0.0
+        self.near_gain_db = 0.0
         self.renew()
 
     def renew(self) -> None:
@@ -88,7 +88,7 @@ class EchoMeter:
         if metered:
             self._count(sent_dbfs)
         elif near and not far:
-            self._near_gain_db += (sent_dbfs - captured_dbfs - self._near_gain_db) * _MEAN
+            self.near_gain_db += (sent_dbfs - captured_dbfs - self.near_gain_db) * _MEAN
         self._before_dbfs = captured_dbfs
         return Talk(far, near, metered)
 
@@ -117,7 +117,7 @@ class EchoMeter:
         if self._periods >= _NEEDED_PERIODS and self._captured > 0:
             left_db = 10 * math.log10(max(self._sent, 1e-12) / self._captured)
             # Automatic gain makes what is left of the echo louder, as it makes the near end: no fault of the canceller.
-            self.erle_db = min(_MOST_DB, max(0.0, self._near_gain_db) - left_db)
+            self.erle_db = min(_MOST_DB, max(0.0, self.near_gain_db) - left_db)
 
 
 def _power(level_dbfs: float) -> float:

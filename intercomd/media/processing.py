@@ -18,6 +18,7 @@ from typing import Final
 
 from intercomd.media.alignment import MARGIN_FRAMES, Reference
 from intercomd.media.canceller import Canceller, CancellerError, LoadCanceller, VoiceStatus
+from intercomd.media.double_talk import DoubleTalk
 from intercomd.media.duplex import HalfDuplex
 from intercomd.media.echo_delay import EchoDelay
 from intercomd.media.erle import EchoMeter
@@ -54,6 +55,7 @@ class Switches:
     gain: bool = True
     highpass: bool = True
     chirp: bool = True
+    double_talk: bool = True
 
 
 class VoiceProcessing:
@@ -78,6 +80,7 @@ class VoiceProcessing:
         self._highpass = HighPass()
         self._tracker, self._meter, self._duplex = EchoDelay(), EchoMeter(), HalfDuplex()
         self._canceller: Canceller | None = None
+        self._double_talk: DoubleTalk | None = None
         self._loader: threading.Thread | None = None
         self._started, self._closed = threading.Lock(), False
         self._behind_frames: dict[str, int] = {}
@@ -107,6 +110,8 @@ class VoiceProcessing:
         except CancellerError as error:
             self._on_failed(str(error))
             return
+        if switches.echo and switches.double_talk:
+            self._double_talk = DoubleTalk(canceller.late_frames)
         self._canceller = canceller
 
     def wait_loaded(self, limit_s: float) -> bool:
@@ -222,6 +227,10 @@ class VoiceProcessing:
         if self.half_duplex != self._told_half_duplex:
             self._told_half_duplex = not self._told_half_duplex
             self._on_half_duplex(self._told_half_duplex)
+        if self._double_talk is not None and self._canceller is not None:
+            trusted = not self._proving and self._tracker.delay_frames is not None
+            gain_db = self._meter.near_gain_db if self._switches.gain else 0.0
+            sent = self._double_talk.blend(period, reference, sent, talk, trusted=trusted, gain_db=gain_db)
         return self._duplex(sent, talk, active=self._gated)
 
     def _doubt(self) -> None:
@@ -258,6 +267,8 @@ class VoiceProcessing:
         if self._canceller is not None and delay != self._told_delay:
             self._told_delay = delay
             self._canceller.expect_delay(delay * 1000 // RATE_HZ)
+            if self._double_talk is not None:
+                self._double_talk.linear.aim(delay)
         if delay > _REACH_FRAMES:
             behind += delay - _AHEAD_FRAMES
             self.reference.begin(behind)

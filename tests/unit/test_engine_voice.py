@@ -44,7 +44,7 @@ class Rig:
         self.clock = ManualClock()
         self.card = FakeCard(self.clock)
         self.canceller = Reckoner()
-        switches = Switches(highpass=False, noise=False, gain=False, chirp=False)
+        switches = Switches(highpass=False, noise=False, gain=False, chirp=False, double_talk=False)
         self.voice = VoiceProcessing(switches, FakeLoading(self.canceller)) if processed else None
         self.pulled = 0
         self.pushed: list[Pcm] = []

@@ -14,7 +14,7 @@ ECHO_FRAMES = MARGIN_FRAMES + 960
 """From a frame that is written to its echo."""
 FAR = speech(1, 8 * RATE_HZ)
 NEAR = speech(2, 8 * RATE_HZ)
-ECHO_ONLY = Switches(noise=False, gain=False, highpass=False)
+ECHO_ONLY = Switches(noise=False, gain=False, highpass=False, double_talk=False)
 
 
 class Station:
