@@ -6,7 +6,7 @@ moved on purpose by the buffer, whose business the network's delay is; the lead 
 compared with the system's clock, and of a window only the moment counts that was least late (packets wait in networks,
 threads wake late, neither is ever early); so the system's own clock cancels out.
 
-The loop is of second order, critically damped, at 0.004 Hz: 200 ppm move the delay by 4 ms at most, and
+The loop is of second order, critically damped, at 0.004 Hz: 200 ppm move the delay by 6 ms at most, and
 1 ms of noise in the lead becomes a wobble of less than 20 ppm, a hundredth of what an ear can tell. Until the lead has
 moved by 2.5 ms nothing is corrected at all: two clocks that agree are left bit-exact.
 """
