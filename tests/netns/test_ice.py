@@ -237,22 +237,24 @@ def test_silent_servers_cost_at_most_half_a_second_and_nothing_once_known(house:
     flat = house.lab.host("flat", nat.inside, "10.1.0.3/24")
 
     def described_s(servers: list[Any], *, known: bool) -> float:
+        """The least of three: on a busy machine any one may take longer."""
         caller, callee = house.ends(door, flat, servers)
         if known:
             assert {shown["state"] for shown in caller.until_known()["servers"]} == {"unreachable"}
-        dial(caller, callee)
-        seconds: float = caller.hears("described")["after_s"]
-        caller.hears("up")
-        return seconds
+        seconds = []
+        for epoch in range(1, 4):
+            dial(caller, callee, epoch)
+            seconds.append(caller.hears("described")["after_s"])
+            if known or not servers:
+                caller.hears("up", epoch)
+        return float(min(seconds))
 
-    none_s = min(described_s([], known=False) for _ in range(2))
+    none_s = described_s([], known=False)
     silent_s = described_s([STUN, turn()], known=False)
     known_s = described_s([STUN, turn()], known=True)
-    print(
-        f"described after {none_s:.3f} s without servers, {silent_s:.3f} s with silent ones, {known_s:.3f} s once known"
-    )
+    print(f"described after {none_s:.3f} s without servers, {silent_s:.3f} with silent ones, {known_s:.3f} once known")
     assert 0.2 < silent_s - none_s <= 0.5, "before the first look: the limit of gathering"
-    assert known_s - none_s < 0.2
+    assert known_s - none_s < 0.1
 
 
 def test_a_relay_that_dies_in_a_call_is_left_for_the_other_one(house: House) -> None:
