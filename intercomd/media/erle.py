@@ -71,8 +71,11 @@ class EchoMeter:
         self.best_db = 0.0
         """What the canceller takes away in its better moments, double talk or not."""
 
-    def see(self, reference_dbfs: float, captured_dbfs: float, sent_dbfs: float, *, audible: bool) -> Talk:
-        """Levels of one period; `audible`: an echo was found by the delay tracker."""
+    def see(
+        self, reference_dbfs: float, captured_dbfs: float, sent_dbfs: float, *, audible: bool, both: bool = False
+    ) -> Talk:
+        """Levels of one period; `audible`: an echo was found by the delay tracker; `both`: the linear canceller hears a
+        near end beside it."""
         self._follow(reference_dbfs, captured_dbfs)
         far = self._far_dbfs > FAR_DBFS
         heard = captured_dbfs > self._floor_dbfs + _ABOVE_NOISE_DB
@@ -81,10 +84,10 @@ class EchoMeter:
         expected_dbfs = self._far_dbfs + self.coupling_db
         taken_db = self._before_dbfs - sent_dbfs
         echo = far and heard and audible and self._known
-        if echo:
+        if echo and not both:
             self._watch(taken_db)
         near = heard and captured_dbfs > expected_dbfs + _DOUBLE_TALK_DB
-        metered = echo and not near and taken_db >= self.best_db - _BELOW_BEST_DB
+        metered = echo and not near and not both and taken_db >= self.best_db - _BELOW_BEST_DB
         if metered:
             self._count(sent_dbfs)
         elif near and not far:

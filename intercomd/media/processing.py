@@ -217,10 +217,11 @@ class VoiceProcessing:
         self._levels.append(level_dbfs(reference))
         late = (self._tracker.delay_frames or 0) // PERIOD_FRAMES
         reference_dbfs = self._levels[max(0, len(self._levels) - 1 - late)]
-        talk = self._meter.see(
-            reference_dbfs, level_dbfs(period), level_dbfs(sent), audible=self._tracker.delay_frames is not None
-        )
-        if talk.far and self._tracker.delay_frames is not None:
+        both = self._double_talk is not None and self._double_talk.both
+        heard_dbfs, sent_dbfs = level_dbfs(period), level_dbfs(sent)
+        audible = self._tracker.delay_frames is not None
+        talk = self._meter.see(reference_dbfs, heard_dbfs, sent_dbfs, audible=audible, both=both)
+        if talk.far and audible and not both:
             self._judge()
         if talk.far and self._proving:
             self._prove()
@@ -228,7 +229,7 @@ class VoiceProcessing:
             self._told_half_duplex = not self._told_half_duplex
             self._on_half_duplex(self._told_half_duplex)
         if self._double_talk is not None and self._canceller is not None:
-            trusted = not self._proving and self._tracker.delay_frames is not None
+            trusted = audible and not self._proving
             gain_db = self._meter.near_gain_db if self._switches.gain else 0.0
             sent = self._double_talk.blend(period, reference, sent, talk, trusted=trusted, gain_db=gain_db)
         return self._duplex(sent, talk, active=self._gated)
