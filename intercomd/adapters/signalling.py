@@ -157,7 +157,7 @@ class _Connection:
         answer: asyncio.Future[tuple[Json, ...]] = asyncio.get_running_loop().create_future()
 
         def acknowledged(*arguments: Json) -> None:
-            self._line.heard()
+            self._line.answered()
             if not answer.done():
                 answer.set_result(arguments)
 

@@ -117,10 +117,13 @@ class Refused:
 
 @dataclass(frozen=True, slots=True)
 class Heard:
-    """Any message of the hub: a notice, an acknowledgement, its own heartbeat."""
+    """Any message of the hub: a notice, an acknowledgement, its own heartbeat. `answered`: it is the acknowledgement
+    of a request. The resync's proves that the attempt succeeded, 5 s before the first heartbeat's; the cycle goes on,
+    so that a hub that dies again and again after it is still told of once."""
 
     attempt: int
     at_s: float
+    answered: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,7 +229,7 @@ def handle(link: Link, event: Event) -> Step:
         case Refused():
             return _refused(link, event) if link.phase is Phase.CONNECTING else (link, ())
         case Heard():
-            return _heard(link, event.at_s), ()
+            return _heard(link, event), ()
         case Acked():
             return _acked(link, event.at_s)
         case Fired():
@@ -316,8 +319,11 @@ def _refused(link: Link, event: Refused) -> Step:
     return state, (*stop, *reports, SetTimer(Timer.RETRY, link.attempt, delay_s))
 
 
-def _heard(link: Link, at_s: float) -> Link:
-    return replace(link, heard_at_s=at_s) if link.phase is Phase.UP else link
+def _heard(link: Link, event: Heard) -> Link:
+    if link.phase is not Phase.UP:
+        return link
+    heard = replace(link, heard_at_s=event.at_s)
+    return replace(heard, failed_attempts=0) if event.answered else heard
 
 
 def _acked(link: Link, at_s: float) -> Step:

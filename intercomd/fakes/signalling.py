@@ -117,7 +117,7 @@ class _FakeConnection:
             raise Unreachable("the link broke before the hub acknowledged")
         if acknowledgement is None:
             raise Unreachable(f"the hub did not acknowledge {event} within {deadline_s:g} s")
-        self.line.heard()
+        self.line.answered()
         return (acknowledgement,)
 
     async def tell(self, event: str, payload: Json, acknowledged: Callable[[], None]) -> None:

@@ -84,9 +84,9 @@ class Line:
         """The attempt failed or the connection broke; `reason` is in words of ours, `cause` its name if it has one."""
         self._hear(link.Ended(self.attempt, time.monotonic(), _chance(), reason, cause))
 
-    def heard(self) -> None:
-        """The hub has acknowledged something."""
-        self._hear(link.Heard(self.attempt, time.monotonic()))
+    def answered(self) -> None:
+        """The hub has acknowledged a request."""
+        self._hear(link.Heard(self.attempt, time.monotonic(), answered=True))
 
     def acknowledged(self) -> None:
         """The hub has acknowledged a heartbeat."""
@@ -94,7 +94,7 @@ class Line:
 
     def received(self, event: str, arguments: tuple[Json, ...]) -> Json:
         """An event of the hub, in its order. Returns its acknowledgement, or None."""
-        self.heard()
+        self._hear(link.Heard(self.attempt, time.monotonic()))
         return self._received(self.attempt, event, arguments)
 
 

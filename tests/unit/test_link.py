@@ -293,6 +293,18 @@ def test_a_hub_that_accepts_and_drops_at_once_is_reported_once_and_approached_ev
     assert pauses[-1] == pytest.approx(5.0)
 
 
+def test_a_hub_that_answers_before_it_dies_again_is_approached_soon_and_reported_once() -> None:
+    bench = Bench(chance=1.0 - 1e-9).start()
+    pauses = []
+    for _ in range(10):
+        bench.connect()
+        bench.hear(Heard(1 + len(pauses), bench.now_s, answered=True))
+        pauses.extend(delays(bench.fail("closed by the hub"), Timer.RETRY))
+        bench.until(Timer.RETRY)
+    assert bench.reports() == [ErrorCode.HUB_LOST]
+    assert pauses == [pytest.approx(1.0)] * 10
+
+
 def test_an_acknowledged_heartbeat_begins_a_new_cycle() -> None:
     bench = Bench().start()
     for _ in range(2):

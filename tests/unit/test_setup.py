@@ -82,12 +82,12 @@ def test_a_second_run_calls_nothing(tree: Tree) -> None:
     status, _, calls = tree.setup()
     assert status == 0
     assert [call.split()[0] for call in calls] == ["pip", "pip"], "install, then check"
-    assert "--editable .[device,hub]" in calls[0]
+    assert "--editable .[device,voice,hub]" in calls[0]
     assert tree.setup() == (0, "", [])
 
 
 def test_what_serves_the_tests_serves_the_demo(tree: Tree) -> None:
-    assert "--editable .[device,hub,dev]" in tree.setup("test")[2][0]
+    assert "--editable .[device,voice,hub,dev]" in tree.setup("test")[2][0]
     assert tree.setup("run")[2] == []
     assert tree.setup("test")[2] == []
 
