@@ -82,8 +82,19 @@ class Candidate(Struct, frozen=True):
     sdp_m_line_index: Annotated[int, Meta(ge=0, le=64)] | None = None
 
 
+Count = Annotated[int, Meta(ge=0, le=2**53)]
+
+
 class Metrics(Struct, frozen=True):
-    """The guide's five metrics and a few of our own; all optional. Times in seconds."""
+    """The guide's five metrics and more of our own, of a whole call; all optional. Times in seconds, frames of 48 kHz.
+
+    Of the voice that was received: `played_frames` are real (`recovered_frames` of them by error correction),
+    `concealed_frames` stood in for missing ones, in so many `concealments`; `stretched_frames` were left out of the
+    voice or repeated in it to move the buffer's delay. `late_packets` came after their time, `left_out_packets` were
+    dropped to come back to `buffer_target`. `mouth_to_ear` is an estimate for the direction that is heard here; `mos`
+    is by the E-model (ITU-T G.107) on a scale of 1 to 4.5. `erle_db`: by how much the canceller weakens the echo.
+    `drift_ppm`: how much faster the far end's clock runs. `cpu_ratio`: of one processor, the whole process.
+    """
 
     connection_time: Seconds | None = None
     audio_packets_lost: Annotated[int, Meta(ge=-(2**31), le=2**31)] | None = None
@@ -93,6 +104,20 @@ class Metrics(Struct, frozen=True):
     call_duration: Seconds | None = None
     concealed_ratio: Annotated[float, Meta(ge=0, le=1)] | None = None
     buffer_delay: Seconds | None = None
+    buffer_target: Seconds | None = None
+    played_frames: Count | None = None
+    recovered_frames: Count | None = None
+    concealed_frames: Count | None = None
+    concealments: Count | None = None
+    stretched_frames: Count | None = None
+    late_packets: Count | None = None
+    left_out_packets: Count | None = None
+    mouth_to_ear: Seconds | None = None
+    mos: Annotated[float, Meta(ge=1, le=5)] | None = None
+    erle_db: Annotated[float, Meta(ge=-200, le=200)] | None = None
+    xruns: Count | None = None
+    drift_ppm: Annotated[float, Meta(ge=-1e6, le=1e6)] | None = None
+    cpu_ratio: Annotated[float, Meta(ge=0, le=10_000)] | None = None
 
 
 class CallState(Struct, frozen=True):

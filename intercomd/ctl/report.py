@@ -50,7 +50,11 @@ def _rows(status: Status, language: Language, now_s: float) -> Iterator[tuple[st
     yield "speaker", _stream(_part(audio, "playout"), language)
     yield "route", _word("route", audio.get("route", ""), language)
     yield "volume", _volumes(_part(audio, "volumes"), language)
-    yield "quality", _quality(_part(status, "quality"), language)
+    quality = _part(status, "quality")
+    yield "score", _score(quality, language)
+    yield "quality", _quality(quality, language)
+    yield "received", _received(quality, language)
+    yield "engine", _engine(quality, language)
     yield "leds", _labels(panel.get("leds"), "led", language)
     yield "buttons", _labels(panel.get("buttons"), "button", language)
     yield "store", _word("store", _part(status, "store").get("state", ""), language)
@@ -121,8 +125,44 @@ def _quality(quality: Status, language: Language) -> str:
     return text("ctl.quality.line", language).format(lost=lost, jitter=_ms(jitter_s), round_trip=_ms(round_trip_s))
 
 
+def _score(quality: Status, language: Language) -> str:
+    mos = quality.get("mos")
+    if not isinstance(mos, int | float):
+        return ""
+    return text("ctl.score.line", language).format(mos=f"{mos:.1f}", delay=_ms(quality.get("mouthToEar")))
+
+
+def _received(quality: Status, language: Language) -> str:
+    if "playedFrames" not in quality:
+        return ""
+    rebuilt = quality.get("recoveredFrames")
+    return text("ctl.received.line", language).format(
+        concealed=_figure(quality.get("concealedRatio"), 100, ".1f", " %"),
+        rebuilt=_figure(rebuilt, 1 / 48, ".0f", " ms"),
+        late=_figure(quality.get("latePackets")),
+        left_out=_figure(quality.get("leftOutPackets")),
+        buffer=_ms(quality.get("bufferDelay")),
+        target=_ms(quality.get("bufferTarget")),
+    )
+
+
+def _engine(quality: Status, language: Language) -> str:
+    if "xruns" not in quality:
+        return ""
+    return text("ctl.engine.line", language).format(
+        erle=_figure(quality.get("erleDb"), 1, ".0f", " dB"),
+        drift=_figure(quality.get("driftPpm"), 1, "+.0f", " ppm"),
+        xruns=_figure(quality.get("xruns")),
+        cpu=_figure(quality.get("cpuRatio"), 100, ".1f", " %"),
+    )
+
+
+def _figure(value: Any, times: float = 1, shape: str = ".0f", unit: str = "") -> str:
+    return f"{value * times:{shape}}{unit}" if isinstance(value, int | float) else "?"
+
+
 def _ms(seconds: Any) -> str:
-    return f"{seconds * 1000:.0f} ms" if isinstance(seconds, int | float) else "?"
+    return _figure(seconds, 1000, ".0f", " ms")
 
 
 def _labels(levels: Any, group: str, language: Language) -> str:

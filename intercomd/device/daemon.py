@@ -36,6 +36,7 @@ from intercomd.core.protocol import Candidate, Metrics, Notice, Sdp
 from intercomd.core.snapshot import MAX_VOLUME
 from intercomd.core.station import Phase, Station
 from intercomd.device.control import Control
+from intercomd.device.figures import CallFigures
 from intercomd.device.health import process_age_s, process_figures
 from intercomd.device.interpreter import Interpreter
 from intercomd.device.memory import Tidying
@@ -66,6 +67,7 @@ class Parts:
     control: Control
     engine: Engine
     media: Media
+    figures: CallFigures
     signalling: Signalling
     journal: Journal
     supervisor: Supervisor
@@ -269,6 +271,8 @@ class Daemon:
 
     def changed(self, station: Station) -> None:
         """After each event of the core, before its effects."""
+        if station.call is not None:
+            self.parts.figures.follow(station.call.call_id)
         if station.registered:
             self._heard("link")
             if not self._was_ready and station.card is Card.READY:
@@ -307,7 +311,7 @@ class Daemon:
         self.refresh()
         call = self._station.call
         if call is not None and call.phase is Phase.CONNECTED:
-            metrics = self.parts.media.metrics()
+            metrics = self.parts.figures.read()
             if metrics is not None:
                 self._emit(*offer(self._metrics, call.call_id, metrics))
 
@@ -332,7 +336,7 @@ class Daemon:
             parts.engine.levels(),
             parts.panel.levels(),
             parts.panel.patterns,
-            parts.media.metrics() if self._station.call is not None else None,
+            parts.figures.read() if self._station.call is not None else None,
             name=self._name,
             first_voice_ns=parts.media.first_voice_ns,
             voice=parts.engine.voice,

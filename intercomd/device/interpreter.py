@@ -89,6 +89,8 @@ class Outside:
     flush_outbox: Callable[[], None]
     ice: IceServers
     """Hears of the hub's servers with each resync; chooses those that the next connection gets."""
+    metrics: Callable[[], Metrics | None]
+    """The call's figures so far, the station's own among them."""
     follow_time: Callable[[float], float | None] = lambda _: None
     """`StationClock.follow`."""
 
@@ -210,7 +212,7 @@ class Interpreter:
     async def _persist(self, effect: Persist) -> None:
         record = effect.record
         if record is not None:
-            self._last_metrics = metrics = self.outside.media.metrics()
+            self._last_metrics = metrics = self.outside.metrics()
             if metrics is not None:
                 record = msgspec.structs.replace(record, metrics=metrics)
                 self._send(CallMetrics(record.call_id, metrics), silently=True)
@@ -270,7 +272,7 @@ class Interpreter:
         if report.code.value.kind is not None:
             fields["error_type"] = report.code.value.kind.value
         if report.code in _WITH_QUALITY:
-            fields.update(quality_fields(self.outside.media.metrics() or self._last_metrics))
+            fields.update(quality_fields(self.outside.metrics() or self._last_metrics))
         self.outside.journal.report(report.code, "", **fields)
 
 
@@ -284,10 +286,27 @@ def quality_fields(metrics: Metrics | None) -> dict[str, float | int]:
         "rtt_ms": _ms(metrics.round_trip_time),
         "connect_ms": _ms(metrics.connection_time),
         "buffer_ms": _ms(metrics.buffer_delay),
+        "buffer_target_ms": _ms(metrics.buffer_target),
         "concealed_ratio": metrics.concealed_ratio,
+        "concealed_ms": _ms_of(metrics.concealed_frames),
+        "recovered_ms": _ms_of(metrics.recovered_frames),
+        "stretched_ms": _ms_of(metrics.stretched_frames),
+        "late_packets": metrics.late_packets,
+        "left_out_packets": metrics.left_out_packets,
+        "mouth_to_ear_ms": _ms(metrics.mouth_to_ear),
+        "mos": metrics.mos,
+        "erle_db": metrics.erle_db,
+        "xruns": metrics.xruns,
+        "drift_ppm": metrics.drift_ppm,
+        "cpu_ratio": metrics.cpu_ratio,
         "duration_s": metrics.call_duration,
     }
     return {name: value for name, value in named.items() if value is not None}
+
+
+def _ms_of(frames: int | None) -> float | None:
+    """Frames of 48 kHz."""
+    return None if frames is None else round(frames / 48, 1)
 
 
 def _ms(seconds: float | None) -> float | None:

@@ -31,6 +31,7 @@ from intercomd.core.station import Settings, Station
 from intercomd.device.clock import StationClock
 from intercomd.device.control import Control
 from intercomd.device.daemon import Daemon, Parts
+from intercomd.device.figures import CallFigures
 from intercomd.device.health import watch
 from intercomd.device.interpreter import Interpreter, Outside
 from intercomd.device.network import hub_host, network_path
@@ -199,6 +200,7 @@ def _assemble(
         processing=_processing(config, daemon),
         push_to_talk=config.audio.push_to_talk,
     )
+    figures = CallFigures(media, engine, config.audio.frame_ms / 1000)
     outbox = Outbox(store, signalling, journal)
     ice = IceServers(
         ice_servers(config.ice, os.environ),
@@ -220,6 +222,7 @@ def _assemble(
         network=lambda: network_path(config.station.hub_url),
         flush_outbox=outbox.flush,
         ice=ice,
+        metrics=figures.read,
     )
     station = Station(settings, route=settings.default_route)
     parts = Parts(
@@ -228,6 +231,7 @@ def _assemble(
         control=Control(Path(config.station.control_socket), daemon),
         engine=engine,
         media=media,
+        figures=figures,
         signalling=signalling,
         journal=journal,
         supervisor=SystemdSupervisor(),

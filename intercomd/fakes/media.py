@@ -14,7 +14,7 @@ from intercomd.core.protocol import Candidate, IceServer, Metrics, Sdp
 from intercomd.media.jitter import Counts
 from intercomd.media.pcm import PERIOD_FRAMES, SILENCE, Pcm, VoiceSink, VoiceSource
 from intercomd.media.periods import PeriodRing
-from intercomd.media.quality import NetworkStats, Timing, metrics
+from intercomd.media.quality import BufferDelay, NetworkStats, Timing, metrics
 from intercomd.ports import MediaListener
 
 _PEER_CLOSED_GRACE_S = 0.5
@@ -268,7 +268,8 @@ class FakeMedia:
         counts = Counts(played_frames=frames, concealed_frames=PERIOD_FRAMES * source.concealed)
         lost = source.concealed // _PERIODS_PER_PACKET
         network = NetworkStats(source.heard // _PERIODS_PER_PACKET - lost, lost, 0.0, 0.0, 0.0)
-        return metrics(network, counts, 0.04, self._current.timing, asyncio.get_running_loop().time())
+        now_s = asyncio.get_running_loop().time()
+        return metrics(network, counts, BufferDelay(0.04, 0.04), self._current.timing, now_s)
 
     @property
     def first_voice_ns(self) -> int | None:

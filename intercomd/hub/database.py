@@ -16,8 +16,9 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import StaticPool
 
-SCHEMA = 2
-"""2: tokens of residents, and whom a call concerned. New tables only: `create_all` makes what is missing."""
+SCHEMA = 3
+"""2: tokens of residents, and whom a call concerned. 3: more of a leg's quality. New tables, and new columns that may be
+NULL: both are made where they are missing."""
 BUSY_TIMEOUT_MS = 5000
 TRANSACTION_LIMIT_S = 10.0
 """A transaction that takes longer means a disk that hangs: nothing can be promised to anybody any more."""
@@ -108,6 +109,20 @@ call_legs = sa.Table(
     sa.Column("duration_s", sa.Float),
     sa.Column("concealed_ratio", sa.Float),
     sa.Column("buffer_delay_s", sa.Float),
+    sa.Column("buffer_target_s", sa.Float),
+    sa.Column("played_frames", sa.Integer),
+    sa.Column("recovered_frames", sa.Integer),
+    sa.Column("concealed_frames", sa.Integer),
+    sa.Column("concealments", sa.Integer),
+    sa.Column("stretched_frames", sa.Integer),
+    sa.Column("late_packets", sa.Integer),
+    sa.Column("left_out_packets", sa.Integer),
+    sa.Column("mouth_to_ear_s", sa.Float),
+    sa.Column("mos", sa.Float),
+    sa.Column("erle_db", sa.Float),
+    sa.Column("xruns", sa.Integer),
+    sa.Column("drift_ppm", sa.Float),
+    sa.Column("cpu_ratio", sa.Float),
 )
 
 
@@ -237,8 +252,20 @@ class Database:
             )
         if version < SCHEMA:
             await connection.run_sync(metadata.create_all)
+            await connection.run_sync(_add_columns)
             await connection.exec_driver_sql(f"PRAGMA user_version = {SCHEMA}")
         await connection.commit()
+
+
+def _add_columns(connection: sa.Connection) -> None:
+    """What an older version's tables lack. Adding a column that may be NULL touches no row (SQLite, ALTER TABLE)."""
+    inspector = sa.inspect(connection)
+    for table in metadata.sorted_tables:
+        there = {column["name"] for column in inspector.get_columns(table.name)}
+        for column in table.columns:
+            if column.name not in there:
+                kind = column.type.compile(connection.dialect)
+                connection.exec_driver_sql(f'ALTER TABLE {table.name} ADD COLUMN "{column.name}" {kind}')
 
 
 def _reason(error: Exception) -> str:

@@ -95,6 +95,7 @@ class AdaptiveBuffer:
         self._tally = dict.fromkeys(Counts.__dataclass_fields__, 0)
         self._ssrc: int | None = None
         self._delay = 0.0
+        self._missing = False
         self._forget()
 
     def _forget(self) -> None:
@@ -276,7 +277,12 @@ class AdaptiveBuffer:
     def _silence(self) -> Silence:
         pausing = self._paused or self._last_sequence is None
         self._tally["paused_frames" if pausing else "silent_frames"] += PERIOD_FRAMES
+        self._note_gap(missing=not pausing)
         return Silence(PERIOD_FRAMES)
+
+    def _note_gap(self, *, missing: bool) -> None:
+        self._tally["gaps"] += missing and not self._missing
+        self._missing = missing
 
     def _run_dry(self, ahead: int) -> Decision:
         """Only for what the period still lacks: the packet may be there when the next one is asked for."""
@@ -291,6 +297,7 @@ class AdaptiveBuffer:
 
     def _conceal(self, frames: int, *, missing: bool) -> Conceal:
         self._tally["concealed_frames" if missing else "paused_frames"] += frames
+        self._note_gap(missing=missing)
         return Conceal(frames)
 
     def _serve(self, now: int, ahead: int) -> Decision:
@@ -304,6 +311,7 @@ class AdaptiveBuffer:
         if recoverable and gap - frames < QUANTUM_FRAMES:
             self._next = at
             self._tally["recovered_frames"] += frames
+            self._missing = False
             return Recover(packet.payload, frames)
         length = min(self._step, gap - frames if recoverable else gap) // QUANTUM_FRAMES * QUANTUM_FRAMES
         self._next = at - gap + length
@@ -330,6 +338,7 @@ class AdaptiveBuffer:
         self._step = max(QUANTUM_FRAMES, min(frames, _LONGEST_STEP_FRAMES))
         self._paused = is_dtx(packet.payload)
         self._tally["played_frames"] += frames
+        self._missing = False
         heard = now + ahead
         self._delay += (heard - arrived - self._delay) / 16
         self._watch(heard - at, heard - arrived, frames)

@@ -11,7 +11,7 @@ from typing import Protocol
 
 from intercomd.core.protocol import Candidate, Metrics, Sdp
 from intercomd.media.description import DescriptionError, sanitised, usable
-from intercomd.media.quality import NetworkStats, Timing, metrics, smoothed_loss
+from intercomd.media.quality import BufferDelay, NetworkStats, Timing, metrics, smoothed_loss
 from intercomd.media.voice import ReceivedVoice, SentVoice
 from intercomd.media.watchdog import Limits, Pulse, Watchdog
 
@@ -151,8 +151,9 @@ class Epoch:
 
     def metrics(self) -> Metrics:
         """As of the last second's statistics."""
-        counts, delay_s = self._received.counts, self._received.delay_s
-        return metrics(self._network, counts, delay_s, self._timing, self._loop.time())
+        received = self._received
+        delay = BufferDelay(received.delay_s, received.target_s)
+        return metrics(self._network, received.counts, delay, self._timing, self._loop.time())
 
     @property
     def local_address(self) -> str | None:

@@ -69,7 +69,8 @@ class Counts:
     """Since the stream began. `unusable`: empty or no Opus packet; `overflowed`: dropped at the ceiling; `left_out`:
     dropped to come back to the target; `…_frames`: frames of 48 kHz by decision. `silent_frames` is silence because
     packets are missing for longer than concealment lasts; a sender's own pause (DTX) and the time before the first
-    packet are `paused_frames`. `shortened_frames` and `lengthened_frames`: left out of the voice and repeated in it."""
+    packet are `paused_frames`. `gaps`: how often voice began to be missing (concealed or silent).
+    `shortened_frames` and `lengthened_frames`: left out of the voice and repeated in it."""
 
     received: int = 0
     unusable: int = 0
@@ -83,6 +84,7 @@ class Counts:
     concealed_frames: int = 0
     silent_frames: int = 0
     paused_frames: int = 0
+    gaps: int = 0
     shortened_frames: int = 0
     lengthened_frames: int = 0
 
@@ -115,6 +117,11 @@ class ReceiveBuffer(Protocol):
         """How long packets wait here, smoothed."""
         ...
 
+    @property
+    def target_frames(self) -> int:
+        """The delay that is aimed at."""
+        ...
+
 
 class FixedBuffer:
     """A `ReceiveBuffer` with a fixed target depth."""
@@ -128,6 +135,7 @@ class FixedBuffer:
         self._tally = dict.fromkeys(Counts.__dataclass_fields__, 0)
         self._ssrc: int | None = None
         self._delay = 0.0
+        self._missing = False
         self._forget()
 
     def _forget(self) -> None:
@@ -152,6 +160,10 @@ class FixedBuffer:
     @property
     def delay_frames(self) -> float:
         return self._delay
+
+    @property
+    def target_frames(self) -> int:
+        return self._target
 
     # ------------------------------------------------------------------------------------------------- arrival
 
@@ -254,7 +266,12 @@ class FixedBuffer:
     def _silence(self) -> Silence:
         pausing = self._paused or self._last_sequence is None
         self._tally["paused_frames" if pausing else "silent_frames"] += PERIOD_FRAMES
+        self._note_gap(missing=not pausing)
         return Silence(PERIOD_FRAMES)
+
+    def _note_gap(self, *, missing: bool) -> None:
+        self._tally["gaps"] += missing and not self._missing
+        self._missing = missing
 
     def _run_dry(self) -> Decision:
         if self._dry >= CONCEALED_FRAMES:
@@ -266,6 +283,7 @@ class FixedBuffer:
 
     def _conceal(self, frames: int, *, missing: bool) -> Conceal:
         self._tally["concealed_frames" if missing else "paused_frames"] += frames
+        self._note_gap(missing=missing)
         return Conceal(frames)
 
     def _serve(self) -> Decision:
@@ -279,6 +297,7 @@ class FixedBuffer:
         if recoverable and gap - frames < QUANTUM_FRAMES:
             self._next = at
             self._tally["recovered_frames"] += frames
+            self._missing = False
             return Recover(packet.payload, frames)
         length = min(self._step, gap - frames if recoverable else gap) // QUANTUM_FRAMES * QUANTUM_FRAMES
         self._next = at - gap + length
@@ -301,6 +320,7 @@ class FixedBuffer:
         self._step = max(QUANTUM_FRAMES, min(frames, _LONGEST_STEP_FRAMES))
         self._paused = is_dtx(packet.payload)
         self._tally["played_frames"] += frames
+        self._missing = False
         return Play(packet.payload, frames)
 
     # -------------------------------------------------------------------------------------------------- excess

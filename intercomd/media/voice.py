@@ -118,6 +118,11 @@ class ReceivedVoice:
         return self._buffer.delay_frames / RATE_HZ
 
     @property
+    def target_s(self) -> float:
+        """The delay that the receive buffer aims at."""
+        return self._buffer.target_frames / RATE_HZ
+
+    @property
     def drift_ppm(self) -> float:
         """By how much the far end's clock runs faster than the card's, as corrected; 0.0 while they agree."""
         return self._bridge.ppm if self._begun == self._asked else 0.0

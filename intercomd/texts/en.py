@@ -64,6 +64,13 @@ _SHOWN: Mapping[str, str] = {
     "ctl.volume.prompts": "other tones",
     "ctl.quality": "quality",
     "ctl.quality.line": "lost {lost}, jitter {jitter}, round trip {round_trip}",
+    "ctl.score": "score",
+    "ctl.score.line": "MOS {mos} of 4.5, {delay} from mouth to ear",
+    "ctl.received": "received",
+    "ctl.received.line": "concealed {concealed}, rebuilt {rebuilt}, late {late}, left out {left_out}, "
+    "buffer {buffer} (aims at {target})",
+    "ctl.engine": "engine",
+    "ctl.engine.line": "echo weaker by {erle}, drift {drift}, xruns {xruns}, processor {cpu}",
     "ctl.leds": "lit",
     "ctl.buttons": "pressed",
     "ctl.store": "memory",

@@ -85,7 +85,7 @@ def journal() -> FakeJournal:
 def interpreter(diary: Diary, journal: FakeJournal) -> Interpreter:
     station = Station(Settings(peer_id=IdentityId("flat")), card=Card.READY)
     ice = IceServers((), FakeProbe(), lambda: diary.request(Resync(), 5.0), lambda: True, journal)
-    outside = Outside(diary, diary, diary, diary, journal, lambda: 1000.0, lambda: "lo ipv4", lambda: None, ice)  # type: ignore[arg-type]
+    outside = Outside(diary, diary, diary, diary, journal, lambda: 1000.0, lambda: "lo ipv4", lambda: None, ice, diary.metrics)  # type: ignore[arg-type]
     return Interpreter(station, outside, lambda _: None)
 
 

@@ -84,6 +84,8 @@ export class CallView {
     setText(byId("q-latency"), ms(live.latency));
     setText(byId("q-loss"), text("call.percent", { value: (live.loss * 100).toFixed(1) }));
     setText(byId("q-round-trip"), ms(live.roundTrip));
+    setText(byId("q-jitter"), ms(live.jitter));
+    setText(byId("q-buffer"), ms(live.buffer));
     setText(byId("q-mos"), live.mos.toFixed(1));
   }
 
