@@ -17,8 +17,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from sqlalchemy.pool import StaticPool
 
 SCHEMA = 3
-"""2: tokens of residents, and whom a call concerned. 3: more of a leg's quality. New tables, and new columns that may be
-NULL: both are made where they are missing."""
+"""2: tokens of residents, and whom a call concerned. 3: more of a leg's quality. Only new tables, and new columns that
+may be NULL: both are made where they are missing."""
 BUSY_TIMEOUT_MS = 5000
 TRANSACTION_LIMIT_S = 10.0
 """A transaction that takes longer means a disk that hangs: nothing can be promised to anybody any more."""

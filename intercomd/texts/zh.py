@@ -65,7 +65,8 @@ TEXTS: Mapping[str, str] = {
     "ctl.score": "评分",
     "ctl.score.line": "MOS {mos}（满分 4.5），口到耳延迟 {delay}",
     "ctl.received": "接收",
-    "ctl.received.line": "补偿 {concealed}，纠错恢复 {rebuilt}，迟到 {late}，丢弃 {left_out}，缓冲 {buffer}（目标 {target}）",
+    "ctl.received.line": "补偿 {concealed}，纠错恢复 {rebuilt}，迟到 {late}，丢弃 {left_out}，"
+    "缓冲 {buffer}（目标 {target}）",
     "ctl.engine": "音频引擎",
     "ctl.engine.line": "回声减弱 {erle}，时钟漂移 {drift}，xrun {xruns}，处理器 {cpu}",
     "ctl.leds": "亮灯",

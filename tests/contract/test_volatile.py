@@ -41,7 +41,18 @@ def make_read_only(disk: Path) -> Callable[[], None]:
 
 def interpreter_on(store: SqliteStore, diary: Diary, journal: FakeJournal) -> Interpreter:
     ice = IceServers((), FakeProbe(), lambda: diary.request(Resync(), 5.0), lambda: True, journal)
-    parts: Any = (diary, diary, store, diary, journal, lambda: 1000.0, lambda: "lo ipv4", lambda: None, ice, diary.metrics)
+    parts: Any = (
+        diary,
+        diary,
+        store,
+        diary,
+        journal,
+        lambda: 1000.0,
+        lambda: "lo ipv4",
+        lambda: None,
+        ice,
+        diary.metrics,
+    )
     station = Station(Settings(peer_id=IdentityId("flat")), card=Card.READY)
     return Interpreter(station, Outside(*parts), lambda _: None)
 

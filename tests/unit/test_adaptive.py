@@ -166,6 +166,14 @@ def test_of_a_burst_the_last_lost_packet_is_rebuilt() -> None:
     assert playout.buffer.counts.silent_frames == 0
 
 
+def test_gaps_are_counted_by_their_beginning() -> None:
+    playout = Playout(stream(60, lambda index: None if index in (20, 30, 31, 32) or 45 <= index < 55 else 0.0))
+    playout.run(1.4)
+    counts = playout.buffer.counts
+    assert counts.gaps == 4, "three in the middle, and the end of the stream"
+    assert counts.silent_frames, "one of them outlasted concealment"
+
+
 def test_a_hole_without_a_missing_sequence_number_is_the_senders_pause() -> None:
     packets = stream(10)
     for number in range(10, 40):

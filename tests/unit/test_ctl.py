@@ -162,6 +162,31 @@ def test_status_is_a_table_for_people(daemon, run, monkeypatch) -> None:
     assert "fault" not in rows
 
 
+QUALITY = {
+    "mos": 4.21, "mouthToEar": 0.0934, "playedFrames": 960_000, "concealedRatio": 0.0123, "recoveredFrames": 9600,
+    "latePackets": 2, "leftOutPackets": 1, "bufferDelay": 0.042, "bufferTarget": 0.03, "erleDb": 31.5, "xruns": 0,
+    "driftPpm": 12.4, "cpuRatio": 0.123,
+}  # fmt: skip
+
+
+def test_status_tells_how_good_the_call_is(daemon, run) -> None:
+    daemon(lambda _: _line({"ok": True, "status": {**STATUS, "quality": QUALITY}}))
+    _, out, _ = run("status")
+    rows = {label: value.strip() for label, _, value in (line.partition("  ") for line in out.splitlines()[1:])}
+    assert rows["score"] == "MOS 4.2 of 4.5, 93 ms from mouth to ear"
+    assert rows["received"] == "concealed 1.2 %, rebuilt 200 ms, late 2, left out 1, buffer 42 ms (aims at 30 ms)"
+    assert rows["engine"] == "echo weaker by 32 dB, drift +12 ppm, xruns 0, processor 12.3 %"
+
+
+def test_figures_that_are_not_known_are_not_made_up(daemon, run) -> None:
+    quality = {"playedFrames": 0, "xruns": 0, "erleDb": None}
+    daemon(lambda _: _line({"ok": True, "status": {**STATUS, "quality": quality}}))
+    _, out, _ = run("status")
+    assert "score" not in out
+    assert "concealed ?" in out
+    assert "echo weaker by ?" in out
+
+
 def test_status_names_the_servers_and_those_that_are_used(daemon, run) -> None:
     servers = [
         {"url": "stun:s.example", "state": "good", "chosen": True},

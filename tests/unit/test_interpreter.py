@@ -85,7 +85,9 @@ def journal() -> FakeJournal:
 def interpreter(diary: Diary, journal: FakeJournal) -> Interpreter:
     station = Station(Settings(peer_id=IdentityId("flat")), card=Card.READY)
     ice = IceServers((), FakeProbe(), lambda: diary.request(Resync(), 5.0), lambda: True, journal)
-    outside = Outside(diary, diary, diary, diary, journal, lambda: 1000.0, lambda: "lo ipv4", lambda: None, ice, diary.metrics)  # type: ignore[arg-type]
+    outside = Outside(
+        diary, diary, diary, diary, journal, lambda: 1000.0, lambda: "lo ipv4", lambda: None, ice, diary.metrics,  # type: ignore[arg-type]
+    )  # fmt: skip
     return Interpreter(station, outside, lambda _: None)
 
 
@@ -159,6 +161,26 @@ async def test_the_record_takes_the_last_figures_along(interpreter: Interpreter,
     record = next(line[2] for line in diary.lines if line[0] == "saved")
     assert record.metrics == Metrics(jitter=0.002)
     assert ("sent", CallMetrics(C1, Metrics(jitter=0.002))) in diary.lines
+
+
+async def test_the_journal_gets_the_calls_quality_at_its_end(
+    interpreter: Interpreter, diary: Diary, journal: FakeJournal
+) -> None:
+    from intercomd.core.events import HangupPressed
+
+    await registered(interpreter)
+    await feed(interpreter, CallPressed(C1), Received(CallAccepted(C1, 1, accepter_id="flat", epoch=1)))
+    interpreter.outside.metrics = lambda: Metrics(
+        audio_packets_lost=3, mos=4.21, mouth_to_ear=0.0934, concealed_frames=4800, recovered_frames=960,
+        stretched_frames=480, late_packets=2, left_out_packets=1, buffer_target=0.03, erle_db=31.5, xruns=0,
+        drift_ppm=-12.0, cpu_ratio=0.12,
+    )  # fmt: skip
+    await feed(interpreter, HangupPressed())
+    (line,) = [line for line in journal.lines if line["MESSAGE_ID"] == ErrorCode.CALL_ENDED.message_id.hex]
+    said = {"LOSS_PACKETS": "3", "MOS": "4.21", "MOUTH_TO_EAR_MS": "93.4", "CONCEALED_MS": "100", "XRUNS": "0",
+            "RECOVERED_MS": "20", "STRETCHED_MS": "10", "LATE_PACKETS": "2", "LEFT_OUT_PACKETS": "1",
+            "BUFFER_TARGET_MS": "30", "ERLE_DB": "31.5", "DRIFT_PPM": "-12", "CPU_RATIO": "0.12"}  # fmt: skip
+    assert {name: line.get(name) for name in said} == said
 
 
 async def test_a_timer_fires_once_and_a_cancelled_one_never(interpreter: Interpreter) -> None:

@@ -105,6 +105,18 @@ def test_of_a_burst_the_last_lost_packet_is_rebuilt() -> None:
     assert drain(playing(4, 5, fec=True), 5) == [1, "Conceal", "Recover", 4, 5]
 
 
+def test_gaps_are_counted_by_their_beginning() -> None:
+    buffer = playing(4, 5)
+    assert drain(buffer, 4) == [1, "Conceal", "Conceal", 4]
+    for index in (7, 8):
+        buffer.put(packet(index))
+    assert drain(buffer, 3) == [5, "Conceal", 7]
+    assert (buffer.counts.gaps, buffer.counts.concealed_frames) == (2, 3 * 960)
+    rebuilt = playing(3, 4, fec=True)
+    assert drain(rebuilt, 4) == [1, "Recover", 3, 4]
+    assert rebuilt.counts.gaps == 0, "what is rebuilt is no gap"
+
+
 def test_a_loss_where_the_sequence_wraps() -> None:
     buffer = FixedBuffer()
     for index in (0, 1):

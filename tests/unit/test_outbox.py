@@ -22,7 +22,10 @@ from intercomd.ports import Unreachable
 
 
 def record(number: int) -> CallRecord:
-    figures = Metrics(0.0651234, 3, 12345, 0.00017321, 0.0007212, 61.049123, 0.00123, 0.0400001)
+    figures = Metrics(
+        0.0651234, 3, 12345, 0.00017321, 0.0007212, 61.049123, 0.00123, 0.0400001, 0.0301, 28_800_000, 9600, 4800, 12,
+        36_000, 17, 21, 0.0934, 4.21, 31.5, 3, -12.5, 0.1234,
+    )  # fmt: skip
     return CallRecord(f"{number:032x}" * 2, "x" * 100, "caller", EndReason.COMPLETED, 1.7e9, 1.8e9, 1.75e9, figures)
 
 

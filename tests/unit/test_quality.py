@@ -6,8 +6,8 @@ import pytest
 from msgspec.structs import replace
 
 from intercomd.core.protocol import Metrics, decode, encode
-from intercomd.media.jitter import Counts
 from intercomd.media.emodel import mos
+from intercomd.media.jitter import Counts
 from intercomd.media.quality import (
     BufferDelay,
     Here,

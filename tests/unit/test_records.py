@@ -99,6 +99,51 @@ async def test_figures_are_completed_and_not_wiped(database: Database) -> None:
     assert (leg["role"], leg["reported_reason"]) == ("callee", "failed")
 
 
+ALL_FIGURES = Metrics(
+    connection_time=0.2, audio_packets_lost=3, audio_packets_received=1873, jitter=0.0041, round_trip_time=0.0087,
+    call_duration=37.5, concealed_ratio=0.0016, buffer_delay=0.042, buffer_target=0.03, played_frames=1_800_000,
+    recovered_frames=960, concealed_frames=2880, concealments=2, stretched_frames=720, late_packets=1,
+    left_out_packets=4, mouth_to_ear=0.093, mos=4.21, erle_db=31.5, xruns=5, drift_ppm=-12.5, cpu_ratio=0.12,
+)  # fmt: skip
+
+
+async def test_every_figure_is_kept(database: Database) -> None:
+    """None is forgotten, and none is taken for another: all differ."""
+    told = {name: getattr(ALL_FIGURES, name) for name in ALL_FIGURES.__struct_fields__}
+    assert len(set(told.values())) == len(told)
+    await records.write(database, [(None, ended())], [Figures(CALL, FLAT.endpoint, "callee", ALL_FIGURES)])
+    (leg,) = await rows(database, call_legs)
+    kept = {name: value for name, value in leg.items() if name not in ("call_id", "identity", "role")}
+    del kept["reported_reason"]
+    assert sorted(kept.values()) == sorted(told.values())
+    for name in ("buffer_target", "mouth_to_ear", "buffer_delay", "connection_time"):
+        assert kept[f"{name}_s"] == told[name]
+    for name in told.keys() & kept.keys():
+        assert kept[name] == told[name]
+
+
+async def test_a_database_whose_legs_had_fewer_figures_is_taken_over(tmp_path: Path) -> None:
+    """Of schema 2: its rows stay, with nothing known of the new figures."""
+    database = Database(url(tmp_path))
+    await database.open()
+    await records.write(database, [(None, ended())], [Figures(CALL, FLAT.endpoint, "callee", Metrics(jitter=0.5))])
+    async with database.transaction() as connection:
+        for column in list(call_legs.c)[list(call_legs.c.keys()).index("buffer_target_s") :]:
+            await connection.exec_driver_sql(f"ALTER TABLE call_legs DROP COLUMN {column.name}")
+        await connection.exec_driver_sql("PRAGMA user_version = 2")
+    await database.close()
+    for _ in range(2):
+        await database.open()
+        (leg,) = await rows(database, call_legs)
+        assert (leg["jitter_s"], leg["mos"], leg["xruns"]) == (0.5, None, None)
+        await database.close()
+    await database.open()
+    await records.write(database, [], [Figures(CALL, FLAT.endpoint, "callee", ALL_FIGURES)])
+    (leg,) = await rows(database, call_legs)
+    await database.close()
+    assert (leg["mos"], leg["cpu_ratio"], leg["late_packets"]) == (4.21, 0.12, 1)
+
+
 async def test_uploading_twice_changes_nothing(database: Database) -> None:
     await records.write(database, [(None, ended())])
     batch = [claim(), claim("unseen", answered_at=4.0), claim("missed", role="caller", end_reason=EndReason.REJECTED)]

@@ -1,6 +1,7 @@
 """The page's pure parts, each module loaded by itself in Chromium: the call's rules, the protocol's words, the texts,
 the quality figures. What crosses is JSON: a list of events, and the state and the orders that came of them."""
 
+import itertools
 import json
 from collections.abc import AsyncIterator
 from typing import Any
@@ -13,6 +14,7 @@ from intercomd.core.protocol import NOTICES, PROTOCOL_VERSION, REQUESTS, Code, E
 from intercomd.core.station import Shown
 from intercomd.errors import ErrorKind
 from intercomd.hub.assets import FOLDER
+from intercomd.media.emodel import burst_ratio, mos
 from tests.e2e.page.scene import ON_THE_PAGE
 
 pytestmark = ON_THE_PAGE
@@ -176,6 +178,15 @@ async def test_a_better_line_has_a_better_score(rules: Rules) -> None:
     assert 4.3 < good < 4.5
     assert 1 <= dead < lossy < good
     assert dead < slow < good
+
+
+async def test_the_page_and_the_stations_score_alike(rules: Rules) -> None:
+    points = list(itertools.product((0.0, 0.09, 0.1, 0.15, 0.2, 0.4, 2.0), (0.0, 0.01, 0.1, 0.5, 1.0), (1.0, 1.6, 2.0)))
+    scores = await rules.value("quality.js", f"{json.dumps(points)}.map((point) => m.mos(...point))")
+    assert scores == pytest.approx([mos(*point) for point in points])
+    gaps = list(itertools.product((0, 480, 960, 4800), (0, 1, 3), (0.0, 0.05, 0.5)))
+    ratios = await rules.value("quality.js", f"{json.dumps(gaps)}.map((gap) => m.burstRatio(...gap))")
+    assert ratios == pytest.approx([burst_ratio(*gap) for gap in gaps])
 
 
 # --------------------------------------------------------------------------------------------------- being called
