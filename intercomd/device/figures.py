@@ -43,6 +43,8 @@ class CallFigures:
     ) -> None:
         """`frame_s`: of a packet of voice. `cpu_s`: the process's."""
         self._media, self._sound, self._frame_s, self._now_s, self._cpu_s = media, sound, frame_s, now_s, cpu_s
+        self._earlier: Metrics | None = None
+        self._last: Metrics | None = None
         self._begin(None)
 
     def follow(self, call_id: CallId | None) -> None:
@@ -64,8 +66,7 @@ class CallFigures:
 
     def _begin(self, call_id: CallId | None) -> None:
         self._call_id = call_id
-        self._earlier: Metrics | None = None
-        self._last: Metrics | None = None
+        self._earlier = self._last = None
         self._began_s, self._began_cpu_s = self._now_s(), self._cpu_s()
         self._began_xruns = self._sound.levels().xruns
 

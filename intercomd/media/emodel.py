@@ -31,7 +31,7 @@ def delay_impairment(mouth_to_ear_s: float) -> float:
     if mouth_to_ear_s <= _NOTICED_S:
         return 0.0
     x = math.log2(mouth_to_ear_s / _NOTICED_S)
-    return 25.0 * ((1 + x**6) ** (1 / 6) - 3 * (1 + (x / 3) ** 6) ** (1 / 6) + 2)
+    return 25.0 * (math.pow(1 + x**6, 1 / 6) - 3 * math.pow(1 + (x / 3) ** 6, 1 / 6) + 2)
 
 
 def loss_impairment(loss: float, burst_ratio: float = 1.0) -> float:
