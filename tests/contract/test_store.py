@@ -291,7 +291,7 @@ asyncio.run(main())
 @contextmanager
 def held(directory: Directory) -> Iterator["subprocess.Popen[bytes]"]:
     """By a second daemon, which was there first. It is killed, unless it has ended before."""
-    argv = [sys.executable, "-c", HOLDER, directory.path]
+    argv = [sys.executable, "-c", HOLDER, str(directory.path)]
     with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
         try:
             assert holder.stdout is not None
