@@ -11,6 +11,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Final
 
+from intercomd.config.tables import Audio
 from tests.bench.programs import Program, ProgramError
 
 NOTE: Final = "baresip: SIP and plain RTP, no encryption, no ICE; its own ALSA module and fill, 1 to 3 frames buffered"
@@ -36,10 +37,10 @@ audio_buffer 20-160
 jitter_buffer_delay 1-3
 opus_stereo no
 opus_sprop_stereo no
-opus_bitrate 28000
+opus_bitrate {bitrate_bps}
 opus_inbandfec yes
 opus_application voip
-opus_complexity 5
+opus_complexity {complexity}
 module_path {modules}
 module opus.so
 module alsa.so
@@ -90,7 +91,15 @@ async def _instance(
 ) -> Program:  # fmt: skip
     home.mkdir()
     capture, playout = pcms
-    text = _CONFIG.format(port=port, capture=capture, playout=playout, modules=_modules())
+    audio = Audio()  # the same codec settings as ours
+    text = _CONFIG.format(
+        port=port,
+        capture=capture,
+        playout=playout,
+        modules=_modules(),
+        bitrate_bps=audio.bitrate_bps,
+        complexity=6,
+    )
     (home / "config").write_text(text)
     (home / "accounts").write_text(f"<sip:{home.name}@127.0.0.1>;regint=0{account}\n")
     (home / "contacts").touch()

@@ -2,17 +2,19 @@
 
 import asyncio
 import os
+import resource
 import signal
 import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, replace
+from contextlib import asynccontextmanager, contextmanager, suppress
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from threading import Event
 from typing import Protocol
 
 import pytest
@@ -27,6 +29,9 @@ from intercomd.flash.ledger import MAX_RECORDS
 from intercomd.ids import CallId, IdentityId
 from intercomd.ports import Store, StoreError
 
+PAGE = 2048
+LIMIT_S = 10.0
+
 
 def in_call(epoch: int = 1) -> Snapshot:
     call = SavedCall(CallId("c1"), Role.CALLER, IdentityId("flat"), SavedPhase.CONNECTED, epoch, 1000.0, 1002.0)
@@ -35,6 +40,12 @@ def in_call(epoch: int = 1) -> Snapshot:
 
 def record(number: int, reason: EndReason = EndReason.COMPLETED) -> CallRecord:
     return CallRecord(f"call-{number}", "flat", "caller", reason, 1000.0, 1010.0)
+
+
+def _set() -> Event:
+    event = Event()
+    event.set()
+    return event
 
 
 class Place(Protocol):
@@ -65,10 +76,17 @@ class Memory:
 
 @dataclass
 class Directory:
+    """`answers`: while it is not set, the store's thread is stuck at the beginning of its next write."""
+
     path: Path
+    answers: Event = field(default_factory=_set)
 
     def open(self) -> SqliteStore:
-        return SqliteStore(self.path)
+        return SqliteStore(self.path, self._instant)
+
+    def _instant(self) -> Instant:
+        assert self.answers.wait(LIMIT_S)
+        return Instant.now()
 
     def damage(self) -> None:
         (self.path / FILE_NAME).write_bytes(b"not a database" * 100)
@@ -79,7 +97,7 @@ class Directory:
     def writes(self) -> int:
         """Frames in the WAL, which no checkpoint has emptied in so few writes."""
         wal = self.path / f"{FILE_NAME}-wal"
-        return max(0, wal.stat().st_size - 32) // 4120 if wal.exists() else 0
+        return max(0, wal.stat().st_size - 32) // (PAGE + 24) if wal.exists() else 0
 
 
 @pytest.fixture(params=["fake", "sqlite"])
@@ -102,7 +120,7 @@ async def opened(place: Place) -> AsyncIterator[Store]:
         await store.close()
 
 
-async def until(true: Callable[[], Awaitable[bool] | bool], limit_s: float = 10.0) -> None:
+async def until(true: Callable[[], Awaitable[bool] | bool], limit_s: float = LIMIT_S) -> None:
     end_s = time.monotonic() + limit_s
     while time.monotonic() < end_s:
         answer = true()
@@ -222,31 +240,71 @@ async def test_a_closed_store_says_so_and_closing_twice_is_nothing(place: Place)
 # ------------------------------------------------------------------------------------- deadlines, on a disk that hangs
 
 
-class Hang:
-    """Holds the SQLite file's write lock from outside, as a storage device that does not answer."""
+@contextmanager
+def hangs(place: Place) -> Iterator[None]:
+    """A storage device that does not answer."""
+    if isinstance(place, Memory):
+        place.disk.slow_s = 0.1
+        yield
+        place.disk.slow_s = 0.0
+    else:
+        assert isinstance(place, Directory)
+        place.answers.clear()
+        try:
+            yield
+        finally:
+            place.answers.set()
 
-    def __init__(self, directory: Directory) -> None:
-        self._database = sqlite3.connect(directory.path / FILE_NAME, isolation_level=None)
 
-    def __enter__(self) -> "Hang":
-        self._database.execute("BEGIN IMMEDIATE")
-        return self
+@contextmanager
+def refuses(place: Place) -> Iterator[None]:
+    """A storage device that takes no byte, and can be read: setrlimit(2), RLIMIT_FSIZE. Python ignores SIGXFSZ."""
+    if isinstance(place, Memory):
+        place.disk.failing = "the storage device has an I/O error"
+        yield
+        place.disk.failing = None
+    else:
+        soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (0, hard))
+        try:
+            yield
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
-    def __exit__(self, *_: object) -> None:
-        self._database.execute("ROLLBACK")
-        self._database.close()
+
+HOLDER = """
+import asyncio, sys
+from pathlib import Path
+from intercomd.adapters.sqlite import SqliteStore
+
+async def main():
+    store = SqliteStore(Path(sys.argv[1]))
+    await store.load()
+    print("held", flush=True)
+    sys.stdin.readline()
+    await store.close()
+
+asyncio.run(main())
+"""
+
+
+@contextmanager
+def held(directory: Directory) -> Iterator["subprocess.Popen[bytes]"]:
+    """By a second daemon, which was there first. It is killed, unless it has ended before."""
+    argv = [sys.executable, "-c", HOLDER, str(directory.path)]
+    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
+        try:
+            assert holder.stdout is not None
+            assert holder.stdout.readline() == b"held\n"
+            yield holder
+        finally:
+            holder.kill()
 
 
 async def test_a_save_past_its_deadline_lands_and_later_ones_come_after_it(place: Place) -> None:
     async with opened(place) as store:
-        if isinstance(place, Memory):
-            place.disk.slow_s = 0.1
+        with hangs(place):
             await _too_late(store)
-            place.disk.slow_s = 0.0
-        else:
-            assert isinstance(place, Directory)
-            with Hang(place):
-                await _too_late(store)
         await store.save(in_call(3), None)
     async with opened(place) as store:
         assert (await store.load()).snapshot == in_call(3)
@@ -262,14 +320,8 @@ async def _too_late(store: Store) -> None:
 async def test_a_failed_save_says_why_and_its_record_lands_with_the_next(place: Place) -> None:
     async with opened(place) as store:
         assert isinstance(store, FakeStore | SqliteStore)
-        if isinstance(place, Memory):
-            place.disk.failing = "another process holds the disk"
-            await _fails(store)
-            place.disk.failing = None
-        else:
-            assert isinstance(place, Directory)
-            with Hang(place):
-                await _fails(store)
+        with refuses(place):
+            await _fails(store, "the storage device has an I/O error")
         await store.save(in_call(3), record(2))
         assert store.failing is None
         assert store.is_written
@@ -278,25 +330,49 @@ async def test_a_failed_save_says_why_and_its_record_lands_with_the_next(place: 
         assert await store.waiting_records(10) == [record(1), record(2)]
 
 
-async def _fails(store: FakeStore | SqliteStore) -> None:
-    with pytest.raises(StoreError, match="another process holds"):
+async def _fails(store: FakeStore | SqliteStore, words: str) -> None:
+    with pytest.raises(StoreError, match=words):
         await store.save(in_call(2), record(1))
     assert store.failing
     assert not store.is_written
     assert await store.waiting_records(10) == [record(1)], "it can be uploaded although the disk does not take it"
 
 
-async def test_a_hanging_disk_holds_up_neither_the_loop_nor_each_save(directory: Directory) -> None:
+async def test_a_hanging_disk_does_not_hold_up_the_loop_and_the_queue_is_bounded(directory: Directory) -> None:
     async with opened(directory) as store:
-        with Hang(directory):
-            started_s = time.monotonic()
-            saves = (store.save(in_call(epoch), None) for epoch in range(200))
-            results = await asyncio.gather(*saves, return_exceptions=True)
-            assert all(isinstance(result, StoreError) for result in results)
-            assert time.monotonic() - started_s < 10, "one time-out, not two hundred"
-        await store.save(in_call(999), None)
+        with hangs(directory):
+            saves = [asyncio.ensure_future(store.save(in_call(epoch), None)) for epoch in range(200)]
+            done, waiting = await asyncio.wait(saves, timeout=0.1)
+            assert waiting, "the thread is stuck, and the loop came back"
+            assert {str(save.exception()) for save in done} == {
+                "64 writes wait already: the storage device hangs; replace it"
+            }
+        await asyncio.gather(*waiting)
     async with opened(directory) as store:
-        assert (await store.load()).snapshot == in_call(999)
+        assert (await store.load()).snapshot == in_call(199), "noted, though it was refused a place in the queue"
+
+
+async def test_a_file_that_a_second_daemon_holds_is_named_and_costs_one_time_out_and_not_two_hundred(
+    directory: Directory,
+) -> None:
+    with held(directory) as holder:
+        store = directory.open()
+        with pytest.raises(StoreError, match="another process holds it; is a second daemon running"):
+            await store.load()
+        started_s = time.monotonic()
+        saves = (store.save(in_call(epoch), None) for epoch in range(200))
+        results = await asyncio.gather(*saves, return_exceptions=True)
+        assert all(isinstance(result, StoreError) for result in results)
+        assert time.monotonic() - started_s < LIMIT_S
+        await _fails(store, "another process holds it")
+        holder.communicate(b"\n", timeout=LIMIT_S)
+    await store.save(in_call(999), None)
+    assert store.failing is None
+    await store.close()
+    assert directory.set_aside() == 0, "the file was not at fault"
+    async with opened(directory) as again:
+        assert (await again.load()).snapshot == in_call(999)
+        assert await again.waiting_records(10) == [record(1)]
 
 
 # ------------------------------------------------------------------------------------------------ the file
@@ -307,7 +383,13 @@ async def test_the_pragmas_took_effect_and_the_connection_has_its_own_thread(dir
         await store.save(in_call(), None)
         assert isinstance(store, SqliteStore)
         found = await store._do(lambda: _pragmas(store))
-        assert found == {"journal_mode": "wal", "synchronous": 2, "wal_autocheckpoint": 200, "page_size": 4096}
+        assert found == {
+            "page_size": PAGE,
+            "locking_mode": "exclusive",
+            "journal_mode": "wal",
+            "synchronous": 2,
+            "wal_autocheckpoint": 200,
+        }
         assert store._thread is not None
         assert store._thread.name == "intercomd-store"
 
@@ -315,8 +397,7 @@ async def test_the_pragmas_took_effect_and_the_connection_has_its_own_thread(dir
 def _pragmas(store: SqliteStore) -> dict[str, object]:
     database = store._database._connection
     assert database is not None
-    names = ("journal_mode", "synchronous", "wal_autocheckpoint", "page_size")
-    return {name: database.execute(f"PRAGMA {name}").fetchone()[0] for name in names}
+    return {name: database.execute(f"PRAGMA {name}").fetchone()[0] for name in sqlite._PRAGMAS}
 
 
 async def test_a_pragma_that_does_not_take_effect_is_an_error(
@@ -336,18 +417,50 @@ async def test_nobody_else_may_read_the_files(directory: Directory) -> None:
         await store.save(in_call(), record(1))
         modes = {path.name: path.stat().st_mode & 0o777 for path in directory.path.iterdir()}
     assert directory.path.stat().st_mode & 0o777 == 0o700
-    assert set(modes) == {FILE_NAME, f"{FILE_NAME}-wal", f"{FILE_NAME}-shm"}
+    assert set(modes) == {FILE_NAME, f"{FILE_NAME}-wal"}, "no -shm, which the kernel would write back every 30 s"
     assert set(modes.values()) == {0o600}
 
 
 async def test_a_change_costs_one_page(directory: Directory) -> None:
-    """The flash budget: 20 KiB and one fdatasync a change, whose greatest part is the page that the WAL takes."""
+    """The flash budget: 20 KiB and one fdatasync a change, of which the page that the WAL takes is our part."""
     async with opened(directory) as store:
         await store.save(in_call(0), None)
         before = directory.writes()
         for epoch in range(1, 11):
             await store.save(in_call(epoch), None)
         assert directory.writes() - before == 10
+
+
+EARLIER = """
+import os, sqlite3, sys
+database = sqlite3.connect(sys.argv[1], isolation_level=None)
+for statement in (
+    "PRAGMA journal_mode = DELETE",
+    "PRAGMA page_size = 4096",
+    "VACUUM",
+    "PRAGMA journal_mode = WAL",
+    "UPDATE station SET written_at = 1234",
+):
+    database.execute(statement)
+os._exit(0)
+"""
+
+
+async def test_a_file_of_an_earlier_version_keeps_its_page_size_and_loses_nothing(directory: Directory) -> None:
+    """Left by a process that was killed, with pages of 4096 bytes, a WAL and an -shm."""
+    async with opened(directory) as store:
+        await store.save(in_call(), record(1))
+    subprocess.run([sys.executable, "-c", EARLIER, directory.path / FILE_NAME], check=True, timeout=LIMIT_S)
+    assert (directory.path / f"{FILE_NAME}-shm").exists()
+    async with opened(directory) as store:
+        loaded = await store.load()
+        assert (loaded.snapshot, loaded.kept_at_s, loaded.quarantined) == (in_call(), 1234.0, None)
+        await store.save(in_call(2), record(2))
+        assert isinstance(store, SqliteStore)
+        assert (await store._do(lambda: _pragmas(store)))["page_size"] == 4096
+    async with opened(directory) as store:
+        assert (await store.load()).snapshot == in_call(2)
+        assert await store.waiting_records(10) == [record(1), record(2)]
 
 
 async def test_the_age_follows_the_boot_clock_within_a_boot_and_is_the_hubs_to_tell_over_one(
@@ -440,12 +553,38 @@ async def test_what_this_version_cannot_read_is_set_aside_but_keeps_its_id_and_i
         assert await store.waiting_records(10) == [record(1)]
 
 
+async def test_what_is_in_the_wal_alone_is_salvaged_as_well(directory: Directory) -> None:
+    """Of a killed process, which has left a WAL and no -shm."""
+    last = killed_after(12, directory)
+    file, wal = directory.path / FILE_NAME, directory.path / f"{FILE_NAME}-wal"
+    assert set(directory.path.iterdir()) == {file, wal}
+    assert file.stat().st_size == PAGE, "no table is in the file yet"
+    instance, records = sqlite._salvage(file)
+    assert instance is not None
+    assert {f"call-{epoch}" for epoch in range(0, last + 1, 5)} <= records.keys()
+    async with opened(directory) as store:
+        loaded = await store.load()
+        assert (loaded.instance, loaded.quarantined) == (instance, None), "what the salvage has left does no harm"
+
+
+async def test_the_shm_of_an_earlier_version_goes_aside_with_its_damaged_file(directory: Directory) -> None:
+    async with opened(directory):
+        pass
+    directory.damage()
+    (directory.path / f"{FILE_NAME}-shm").write_bytes(b"left by an earlier version")
+    async with opened(directory) as store:
+        await store.save(in_call(), record(1))
+        names = {path.name for path in directory.path.iterdir()}
+    aside = f"{FILE_NAME}.bad-1"
+    assert names == {FILE_NAME, f"{FILE_NAME}-wal", aside, f"{aside}-shm"}
+
+
 async def test_a_flipped_byte_is_seen_at_start(directory: Directory) -> None:
     async with opened(directory) as store:
         await store.save(in_call(), record(1))
     file = directory.path / FILE_NAME
     raw = bytearray(file.read_bytes())
-    raw[4096:4104] = b"\xff" * 8
+    raw[PAGE : PAGE + 8] = b"\xff" * 8
     file.write_bytes(raw)
     store = directory.open()
     loaded = await store.load()
@@ -521,15 +660,20 @@ asyncio.run(main())
 """
 
 
-async def test_a_killed_process_loses_nothing_that_was_acknowledged(directory: Directory) -> None:
+def killed_after(lines: int, directory: Directory) -> int:
+    """The last change that the process acknowledged."""
     last = -1
+    with subprocess.Popen([sys.executable, "-c", WRITER, directory.path], stdout=subprocess.PIPE) as writer:
+        assert writer.stdout is not None
+        for _ in range(lines):
+            last = int(writer.stdout.readline())
+        writer.send_signal(signal.SIGKILL)
+        return max([last, *(int(line) for line in writer.stdout.read().split(b"\n")[:-1])])
+
+
+async def test_a_killed_process_loses_nothing_that_was_acknowledged(directory: Directory) -> None:
     for lines in (1, 40, 300):
-        with subprocess.Popen([sys.executable, "-c", WRITER, directory.path], stdout=subprocess.PIPE) as writer:
-            assert writer.stdout is not None
-            for _ in range(lines):
-                last = int(writer.stdout.readline())
-            writer.send_signal(signal.SIGKILL)
-            last = max([last, *(int(line) for line in writer.stdout.read().split(b"\n")[:-1])])
+        last = killed_after(lines, directory)
         async with opened(directory) as store:
             loaded = await store.load()
             assert loaded.quarantined is None

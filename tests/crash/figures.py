@@ -19,8 +19,8 @@ NOBODY = Peer(None, reason="no other intercom's store can be cut off so")
 TITLES = {"block": "disk", "vfs": "files", "full": "full disk"}
 BUDGET = "RELIABILITY.md: ≤ 20 KiB, ≤ 6 write I/Os, one fdatasync per change"
 PARTS = (
-    "8 KiB are the page (it lies across two blocks), 4 more where a record comes or goes, and 12 are ext4's journal,"
-    " which writes down the WAL's time of change within 5 s; the rest is SQLite's -shm file"
+    "6 KiB are the page of 2 KiB with its header (every other one lies across two blocks), 2 more where a record comes"
+    " or goes, and 12 are ext4's journal, which writes down the WAL's time of change within 5 s"
 )
 _CALLS_A_DAY, _YEARS = 200, 10
 

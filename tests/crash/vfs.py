@@ -1,8 +1,9 @@
 """Crash states of the store's files: the shipped store runs on apsw's SQLite over a file system in memory, which notes
 what is asked of it. Each state is then written to real files and read by the shipped store with the shipped SQLite.
 
-Two traps. A file system in Python has no shared memory, and without it SQLite has a WAL only under exclusive locking;
-but under exclusive locking the mode DELETE keeps its journal and so hides its fault: exclusive for a WAL alone. And
+Two traps. A file system in Python has no shared memory, and without it SQLite has a WAL only under exclusive locking,
+as the shipped store has it; but under exclusive locking the mode DELETE keeps its journal and so hides its fault:
+exclusive for a WAL alone, and there also in the mode that would not ask for it. And
 what the file system says of itself (sector size, power-safe overwrite) is what SQLite's own says on Linux, or SQLite
 would write something else.
 """

@@ -1,7 +1,7 @@
 """A house for many short lives: short limits, daemons that come back at once, eyes on every panel and on the books.
 
-The books are read beside their owners, by connections that only read: they never checkpoint, so the WAL-reset bug of
-two writing connections (SQLite up to 3.51.2) is out of reach.
+The hub's books are read beside it, by connections that only read: they never checkpoint, so the WAL-reset bug of two
+writing connections (SQLite up to 3.51.2) is out of reach. A living station locks its file for itself: of that, a copy.
 """
 
 import asyncio
@@ -9,8 +9,8 @@ import shutil
 import sqlite3
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
-from contextlib import closing, suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -115,8 +115,13 @@ def open_calls(database: Path) -> list[HubCall]:
 
 
 def waiting_records(station: StationPlan) -> int:
-    """How many records the station still holds."""
-    ((count,),) = _rows(station.state / FILE_NAME, "SELECT count(*) FROM outbox")
+    """How many records the station still holds, whether it lives or not. A copy that was made across a change counts
+    as one that holds some: who waits looks again."""
+    with _copy(station) as file:
+        try:
+            ((count,),) = _rows(file, "SELECT count(*) FROM outbox")
+        except sqlite3.Error:
+            return 1
     return int(count)
 
 
@@ -145,14 +150,10 @@ class Flash:
 
 def flash_of(station: StationPlan) -> Flash:
     """Between the end of a daemon and its next start: of a copy, since opening the file would replay its WAL."""
-    with tempfile.TemporaryDirectory(prefix="intercomd-flash-") as directory:
-        for name in (FILE_NAME, f"{FILE_NAME}-wal"):
-            with suppress(FileNotFoundError):
-                shutil.copyfile(station.state / name, Path(directory) / name)
-        copy = Path(directory) / FILE_NAME
-        if not copy.exists():
+    with _copy(station) as file:
+        if not file.exists():
             return Flash()
-        with closing(sqlite3.connect(copy)) as database:
+        with closing(sqlite3.connect(file)) as database:
             try:
                 ((raw,),) = database.execute("SELECT snapshot FROM station").fetchall()
                 ((waiting,),) = database.execute("SELECT count(*) FROM outbox").fetchall()
@@ -160,6 +161,15 @@ def flash_of(station: StationPlan) -> Flash:
                 return Flash()
     call = unpack(raw).call
     return Flash(call.phase.value if call else "", waiting)
+
+
+@contextmanager
+def _copy(station: StationPlan) -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix="intercomd-flash-") as directory:
+        for name in (FILE_NAME, f"{FILE_NAME}-wal"):
+            with suppress(FileNotFoundError):
+                shutil.copyfile(station.state / name, Path(directory) / name)
+        yield Path(directory) / FILE_NAME
 
 
 def _snapshot(path: Path) -> Snapshot:

@@ -32,6 +32,8 @@ CALLER, CALLEE = STATIONS = ("door", "flat")
 STOCK_CALLER, STOCK_CALLEE = "stock_door", "stock_flat"
 SINKS: Mapping[str, str] = {CALLER: "door_spk", CALLEE: "flat_handset"}
 HUB_PORT = 8080
+OTHER_MACHINE = ("nice", "-n", "15")
+"""A hub has a machine of its own: its start must not take the stations' cores from their sound."""
 LOOK_S = 0.02
 LIMIT_S = 20.0
 
@@ -94,7 +96,8 @@ class Laboratory(House):
 
     def _program(self, name: str, command: str, config: Path) -> Program:
         program = super()._program(name, command, config)
-        return Program(name, self.network.inside(name, program.argv), program.environment)
+        argv = [*OTHER_MACHINE, *program.argv] if name == HUB else program.argv
+        return Program(name, self.network.inside(name, argv), program.environment)
 
     @property
     def hub_url(self) -> str:

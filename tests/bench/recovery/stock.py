@@ -8,7 +8,7 @@ from typing import Any, Self
 
 from tests.bench.hands import Late
 from tests.bench.programs import Program, module
-from tests.bench.recovery.laboratory import LIMIT_S, STATIONS, STOCK_CALLEE, STOCK_CALLER, Laboratory
+from tests.bench.recovery.laboratory import LIMIT_S, OTHER_MACHINE, STATIONS, STOCK_CALLEE, STOCK_CALLER, Laboratory
 from tests.bench.recovery.network import ADDRESSES, HUB
 
 PORT = 8090
@@ -54,7 +54,9 @@ class StockPair:
     async def start_hub(self) -> None:
         """It serves when a station is ready, not before."""
         where = (ADDRESSES[HUB], str(PORT))
-        hub = Program(self._lab.network.inside(HUB, module("tests.bench.recovery.stock_hub", *where)), {})
+        hub = Program(
+            self._lab.network.inside(HUB, [*OTHER_MACHINE, *module("tests.bench.recovery.stock_hub", *where)]), {}
+        )
         self._hub = await hub.__aenter__()
 
     async def kill_hub(self) -> None:
