@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 
 from intercomd.core.events import PathChanged
+from intercomd.core.protocol import Metrics
+from intercomd.core.station import Phase
 from intercomd.device.daemon import Daemon
 from intercomd.errors import ErrorCode
 from intercomd.fakes.journal import FakeJournal
@@ -79,3 +81,19 @@ async def test_a_roam_over_nothing_is_told_in_both_steps() -> None:
         PathChanged("the address 192.0.2.7 is gone"),
         PathChanged("packets now leave ipv4 via 198.51.100.1 dev eth0"),
     ]
+
+
+async def test_the_hub_gets_the_figures_of_the_whole_call() -> None:
+    """Not those of the present connection alone: the station's own, and what earlier connections counted, are in."""
+    desk, told = Desk(), Metrics(mos=4.2, xruns=1)
+    call = SimpleNamespace(phase=Phase.CONNECTED, call_id="c1")
+    parts = desk.daemon.parts
+    parts.figures = SimpleNamespace(read=lambda: told, follow=desk.asked.append)  # type: ignore[assignment]
+    parts.media.metrics = lambda: Metrics(jitter=0.1)  # type: ignore[method-assign]
+    parts.interpreter = SimpleNamespace(  # type: ignore[assignment]
+        look_at_store=lambda: None, station=SimpleNamespace(call=call), send_metrics=desk.asked.append
+    )
+    desk.daemon.refresh = lambda: None  # type: ignore[method-assign]
+    desk.daemon.changed(SimpleNamespace(call=call, registered=False))  # type: ignore[arg-type]
+    desk.daemon.tick()
+    assert desk.asked == ["c1", told]
