@@ -53,16 +53,17 @@ class CallFigures:
             self._begin(call_id)
 
     def read(self) -> Metrics | None:
-        """None while there is no connection."""
+        """None while the call has had no connection. Between two connections, and after the last one: as it was."""
         now = self._media.metrics()
         if now is None:
-            return None
-        if self._is_another(now):
-            self._earlier, self._last = self._so_far(), None
-        if now.connection_time is not None:
-            self._last = now
-        total = now if self._earlier is None else added(self._earlier, now)
-        return completed(total, self._here())
+            total = self._so_far()
+        else:
+            if self._is_another(now):
+                self._earlier, self._last = self._so_far(), None
+            if now.connection_time is not None:
+                self._last = now
+            total = now if self._earlier is None else added(self._earlier, now)
+        return None if total is None else completed(total, self._here())
 
     def _begin(self, call_id: CallId | None) -> None:
         self._call_id = call_id
@@ -76,7 +77,7 @@ class CallFigures:
 
     def _so_far(self) -> Metrics | None:
         if self._earlier is None or self._last is None:
-            return self._last
+            return self._last or self._earlier
         return added(self._earlier, self._last)
 
     def _here(self) -> Here:

@@ -80,6 +80,21 @@ def test_a_rebuilt_connection_adds_to_what_was() -> None:
     assert station.read().connection_time == 0.2
 
 
+def test_a_call_that_ends_without_a_connection_has_what_it_had() -> None:
+    """Its connection was lost and none came up again: the record is written then."""
+    station = Station()
+    station.figures.follow(FIRST)
+    station.read()
+    station.connection = None
+    assert station.read().audio_packets_received == 500
+    station.connection = Metrics()
+    station.read()
+    station.connection = None
+    assert station.read().audio_packets_received == 500
+    station.figures.follow(SECOND)
+    assert station.figures.read() is None
+
+
 def test_the_next_call_begins_with_nothing() -> None:
     station = Station()
     station.figures.follow(FIRST)

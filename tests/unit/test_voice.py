@@ -172,6 +172,21 @@ def test_garbage_is_concealed(received: ReceivedVoice) -> None:
     assert min(levels) > -30
 
 
+def test_what_the_buffer_aims_at_is_told(received: ReceivedVoice) -> None:
+    fixed = ReceivedVoice(buffer_ms=60)
+    assert fixed.target_s == 0.06
+    fixed.close()
+    jittery = encoded(speech(4, 4 * 48_000))
+    assert received.target_s == 0.0
+    for index, packet in enumerate(jittery):
+        if index % 2:  # two packets at a time: every second one is 20 ms late
+            received.deliver(jittery[index - 1])
+            received.deliver(packet)
+        received.pull()
+        received.pull()
+    assert 0.015 <= received.target_s <= 0.04
+
+
 def test_decoded_voice_from_elsewhere(received: ReceivedVoice) -> None:
     voice = speech(1, 48_000)
     heard = []
