@@ -227,14 +227,16 @@ def test_statistics_are_read_once_a_second_while_voice_comes(run: Run) -> None:
     run(script())
 
 
-def test_error_correction_hears_of_the_peers_loss(run: Run) -> None:
+def test_error_correction_hears_of_the_peers_loss(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     async def script() -> None:
         stage = Stage()
+        told: list[float] = []
+        monkeypatch.setattr(stage.sent, "expect_loss", told.append)
         stage.peer.network = NetworkStats(peer_loss=0.2)
         await stage.come_up()
         await stage.talk(1)
-        assert stage.sent._loss_percent == 20
         await stage.close()
+        assert set(told) == {0.2}
 
     run(script())
 

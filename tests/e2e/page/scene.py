@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -68,7 +68,8 @@ class Scene:
                 status = await self.see(station.name, lambda status: status["link"]["state"] == "registered")
                 if status["phase"] == "idle" and status["error"] is None:
                     break
-                await self.ask(station.name, "hangup")
+                with suppress(ControlError):  # it has ended by itself meanwhile
+                    await self.ask(station.name, "hangup")
                 await asyncio.sleep(LOOK_S)
             await self.see(station.name, lambda status: status["phase"] == "idle" and status["error"] is None)
 
