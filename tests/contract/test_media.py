@@ -10,7 +10,7 @@ import pytest
 from intercomd.core.protocol import Candidate, Sdp
 from intercomd.media.pcm import SILENCE, level_dbfs
 from tests.contract.media_rig import FakeKind, Kind, Pair, RealKind
-from tests.unit.sounds import best_alignment, likeness, speech
+from tests.unit.sounds import SAME_VOICE, best_alignment, likeness, speech
 
 MakePair = Callable[..., Pair]
 QUICK = {"silent_s": 0.4, "lost_s": 1.0}
@@ -63,7 +63,7 @@ async def test_voice_both_ways(pair: Pair) -> None:
     await asyncio.sleep(2.4)
     heard = pair.callee.hush(), pair.caller.hush()
     for voice, recording, stranger in zip(voices, heard, reversed(voices), strict=True):
-        assert likeness(voice[:84_000], recording) > 0.7
+        assert likeness(voice[:84_000], recording) > SAME_VOICE
         assert likeness(stranger[:84_000], recording) < 0.4
         assert best_alignment(voice[:12_000], recording)[0] < 48 * 200, "more than 200 ms late"
 
@@ -306,7 +306,7 @@ async def test_what_was_prepared_comes_up_like_anything_else(pair: Pair) -> None
     await asyncio.sleep(1.6)
     heard = pair.callee.hush()
     pair.caller.hush()
-    assert likeness(voice[:60_000], heard) > 0.7
+    assert likeness(voice[:60_000], heard) > SAME_VOICE
     for media in (pair.caller.media, pair.callee.media):
         media.prepare(())
     assert pair.caller.listener.of(3) == pair.callee.listener.of(3) == ["described", "up"]

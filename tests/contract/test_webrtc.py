@@ -24,7 +24,7 @@ from intercomd.core.protocol import Candidate, IceServer, Sdp
 from intercomd.media.epoch import Silent
 from intercomd.media.pcm import level_dbfs
 from tests.contract.media_rig import Pair, RealKind, Station
-from tests.unit.sounds import best_alignment, likeness, speech
+from tests.unit.sounds import SAME_VOICE, best_alignment, likeness, speech
 
 pytestmark = pytest.mark.platform("libopus")
 
@@ -83,7 +83,7 @@ async def test_without_the_seam_the_stock_track_is_heard(pair_of: MakePair, monk
     heard = pair.callee.hush()
     pair.caller.hush()
     assert pair.callee.listener.of(1) == ["described", "up"]
-    assert likeness(voice[12_000:72_000], heard) > 0.7
+    assert likeness(voice[12_000:72_000], heard) > SAME_VOICE
 
 
 async def test_an_empty_packet_does_not_end_reception(pair: Pair) -> None:
@@ -101,7 +101,7 @@ async def test_an_empty_packet_does_not_end_reception(pair: Pair) -> None:
     await asyncio.sleep(1.5)
     heard = pair.callee.hush()
     pair.caller.hush()
-    assert likeness(voice[24_000:60_000], heard) > 0.7
+    assert likeness(voice[24_000:60_000], heard) > SAME_VOICE
     assert pair.callee.media._received.counts.unusable == 3  # type: ignore[attr-defined]
 
 
@@ -157,7 +157,7 @@ async def test_frame_length(pair_of: MakePair, frame_ms: int) -> None:
     await asyncio.sleep(3.2)
     heard = pair.callee.hush()
     pair.caller.hush()
-    assert likeness(voice[12_000:132_000], heard) > 0.7
+    assert likeness(voice[12_000:132_000], heard) > SAME_VOICE
 
 
 # ------------------------------------------------------------------------------------------------------ descriptions
@@ -242,7 +242,7 @@ async def test_a_stock_peer_with_video_and_data_gets_audio_only(monkeypatch: pyt
     await peer.task
     await station.close()
     assert "a=inactive" in video.split("m=application")[0]
-    assert likeness(voice[20_000:60_000], np.concatenate(peer.frames).astype(np.int16)) > 0.7
+    assert likeness(voice[20_000:60_000], np.concatenate(peer.frames).astype(np.int16)) > SAME_VOICE
 
 
 # --------------------------------------------------------------------------------------------------------------- ICE

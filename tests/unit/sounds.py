@@ -39,6 +39,11 @@ def best_alignment(reference: Pcm, recording: Pcm) -> tuple[int, float]:
     return at, correlation(reference[: len(part)], part)
 
 
+SAME_VOICE = 0.55
+"""`likeness` of voice that went through a real-time path, where a busy machine costs a stretched period here and there;
+on a quiet one it is over 0.75."""
+
+
 def likeness(reference: Pcm, recording: Pcm, part_frames: int = 12_000) -> float:
     """How much of `reference` is in `recording`: the median over its parts of 250 ms, each found where it lies best, so
     that a delay which changes on the way does not count. Over 0.75 for voice that went through a codec, under 0.3 for
