@@ -151,6 +151,14 @@ def pytest_collection() -> Generator[None, object, object]:
     return (yield)
 
 
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """The ids of the tests that failed go to the file FAILED_LIST, one a line: `.ci/run` runs a few of them again."""
+    place = os.environ.get("FAILED_LIST")
+    if place is not None:
+        reports = [report for kind in ("failed", "error") for report in terminalreporter.getreports(kind)]
+        Path(place).write_text("".join(f"{name}\n" for name in dict.fromkeys(report.nodeid for report in reports)))
+
+
 def pytest_report_header() -> str:
     """STRICT and the machine's missing capabilities, named once."""
     absent = [name for name in PROBES if missing(name)]
