@@ -1,6 +1,7 @@
 """Waiting records reach the hub in messages that it takes."""
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -88,17 +89,24 @@ async def test_what_an_unreachable_hub_did_not_take_stays() -> None:
     assert len(shelf.waiting) == 3
 
 
+async def turns_until(reached: Callable[[], bool], most: int = 1000) -> None:
+    """Let the loop turn; a limit, so that an outbox that stands still fails the test."""
+    for _ in range(most):
+        if reached():
+            return
+        await asyncio.sleep(0)
+
+
 @pytest.mark.parametrize("how", ["no answer", "refused for now"])
 async def test_what_the_hub_did_not_take_is_offered_again_while_the_link_stays_up(how: str) -> None:
     """No resync comes: an acknowledgement was lost, or the hub's disk was busy."""
     shelf, journal = Shelf(3), FakeJournal()
     shelf.away, shelf.refuses = how == "no answer", Code.TRY_AGAIN
     running = asyncio.ensure_future(run(shelf, journal, retry_s=0.0))
-    while shelf.asked < 4:
-        await asyncio.sleep(0)
+    await turns_until(lambda: shelf.asked >= 4)
+    assert shelf.asked >= 4
     shelf.away, shelf.refuses = False, None
-    while shelf.waiting:
-        await asyncio.sleep(0)
+    await turns_until(lambda: not shelf.waiting)
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
     assert len(shelf.taken) == 3
