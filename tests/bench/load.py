@@ -60,17 +60,19 @@ class LoadWatch:
 
     async def __aenter__(self) -> Self:
         self._lags: list[float] = []
-        self._began_s, self._machine, self._ours = time.monotonic(), machine_cpu_s(), our_cpu_s()
-        self._task = asyncio.create_task(self._tick())
+        self._family = Family()
+        self._began_s, self._machine = time.monotonic(), machine_cpu_s()
+        self._tasks = [asyncio.create_task(self._tick()), asyncio.create_task(self._family.watch())]
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._task.cancel()
-        await asyncio.wait([self._task])
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.wait(self._tasks)
         took_s = time.monotonic() - self._began_s
-        others = (machine_cpu_s() - self._machine) - (our_cpu_s() - self._ours)
+        others = (machine_cpu_s() - self._machine) - self._family.used_s()
         lag_s = percentile(self._lags, 99) if self._lags else float("inf")
         self.load = Load(self._before, os.getloadavg()[0], lag_s, max(0.0, others / took_s))
 
@@ -87,15 +89,39 @@ def machine_cpu_s() -> float:
     return (user + nice + system + irq + softirq + steal) / os.sysconf("SC_CLK_TCK")
 
 
-def our_cpu_s() -> float:
-    """Of this process and its descendants, the dead ones that were waited for included."""
-    total_s = 0.0
-    for process in (psutil.Process(), *psutil.Process().children(recursive=True)):
-        try:
-            total_s += sum(process.cpu_times()[:4])
-        except psutil.NoSuchProcess:
-            continue
-    return total_s
+class Family:
+    """This process and its descendants, and what CPU they have used since. Two ways to count, each of which misses
+    some: the kernel adds a child to its parent only if that waits for it, which a browser does not do for all of its
+    own; and a process that lives between two looks is not seen. The larger sum is nearer."""
+
+    def __init__(self) -> None:
+        self._first: dict[psutil.Process, float] = {}
+        self._last: dict[psutil.Process, float] = {}
+        self._look(at_start=True)
+        self._waited_s = self._with_the_waited_for_s
+
+    def _look(self, *, at_start: bool = False) -> None:
+        self._with_the_waited_for_s = 0.0
+        for process in {psutil.Process(), *psutil.Process().children(recursive=True), *self._last}:
+            try:
+                times = process.cpu_times()
+            except psutil.NoSuchProcess:
+                continue
+            own_s = times.user + times.system
+            self._with_the_waited_for_s += own_s + times.children_user + times.children_system
+            self._first.setdefault(process, own_s if at_start else 0.0)
+            self._last[process] = own_s
+
+    async def watch(self) -> None:
+        """Until cancelled."""
+        while True:
+            await asyncio.sleep(_LOOK_S)
+            self._look()
+
+    def used_s(self) -> float:
+        self._look()
+        seen_s = sum(last_s - self._first[process] for process, last_s in self._last.items())
+        return max(seen_s, self._with_the_waited_for_s - self._waited_s)
 
 
 async def quiet_machine() -> float:
