@@ -234,7 +234,7 @@ class _Database:
         try:
             _configure(database)
             row = self._read(database)
-        except BaseException:
+        except BaseException:  # whatever it was, the file's lock is given back
             database.close()
             raise
         self._connection = database
@@ -397,7 +397,7 @@ def _transaction(database: sqlite3.Connection) -> Iterator[None]:
     try:
         yield
         database.execute("COMMIT")
-    except BaseException:
+    except BaseException:  # whatever it was, half a transaction must not be committed by the next
         if database.in_transaction:  # some errors (disk full, I/O) have rolled back already
             database.execute("ROLLBACK")
         raise

@@ -71,7 +71,7 @@ class House:
     async def __aenter__(self) -> Self:
         try:
             await self._open()
-        except BaseException:
+        except BaseException:  # Ctrl-C too: what has started is ended
             await self._stack.aclose()
             raise
         return self

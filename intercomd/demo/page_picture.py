@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Final
 
 from intercomd.demo.house import House
 from intercomd.demo.page_scene import VOICE, invite
-from intercomd.demo.palette import Image, indexed_png
+from intercomd.demo.palette import Image
 from intercomd.demo.resident import Resident, browser, microphone, resident
-from intercomd.demo.screenshot import MOST_BYTES, pixels
+from intercomd.demo.screenshot import main, pixels
 from intercomd.demo.sound import sentence
 
 if TYPE_CHECKING:
@@ -63,15 +63,5 @@ async def _sheet(chromium: "Browser", shots: Sequence[bytes]) -> bytes:
     return await page.screenshot()
 
 
-def main(arguments: Sequence[str]) -> int:
-    if len(arguments) != 1:
-        print(__doc__, file=sys.stderr)
-        return 2
-    out = Path(arguments[0])
-    size = out.write_bytes(indexed_png(asyncio.run(take())))
-    print(f"{out}: {size / 1000:.0f} kB")
-    return 0 if size <= MOST_BYTES else 1
-
-
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main(sys.argv[1:], __doc__, take))

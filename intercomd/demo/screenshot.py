@@ -7,8 +7,9 @@ import asyncio
 import base64
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from playwright.async_api import Browser, Page, ViewportSize, async_playwright
@@ -99,6 +100,9 @@ async def pixels(browser: Browser, png: bytes) -> Image:
     return np.frombuffer(base64.b64decode(encoded), np.uint8).reshape(height, width, 4)[:, :, :3]
 
 
+Take = Callable[[], Coroutine[Any, Any, Image]]
+
+
 async def take() -> Image:
     """Start a household, photograph its panel page, end it."""
     async with House() as house, async_playwright() as playwright:
@@ -113,9 +117,10 @@ async def take() -> Image:
             await panel.close()
 
 
-def main(arguments: Sequence[str]) -> int:
+def main(arguments: Sequence[str], text: str | None = __doc__, take: Take = take) -> int:
+    """Save what `take` makes under the one name in `arguments`. 1: it is heavier than the README may carry."""
     if len(arguments) != 1:
-        print(__doc__, file=sys.stderr)
+        print(text, file=sys.stderr)
         return 2
     out = Path(arguments[0])
     size = out.write_bytes(indexed_png(asyncio.run(take())))

@@ -93,7 +93,7 @@ class SoundRig:
             self._fence()
             for station in self.stations:
                 self.plug(station)
-        except BaseException:
+        except BaseException:  # Ctrl-C too: the sound server is ended
             self._stack.close()
             raise
         return self

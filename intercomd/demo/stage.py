@@ -187,7 +187,7 @@ async def _witness(module: str, *arguments: str) -> dict[str, Any]:
     try:
         async with asyncio.timeout(JUDGE_LIMIT_S):
             output, errors = await process.communicate()
-    except BaseException:
+    except BaseException:  # cancelled too: the witness is not left running
         process.kill()
         await process.wait()
         raise

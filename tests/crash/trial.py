@@ -7,6 +7,7 @@ import itertools
 import pickle
 import tarfile
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
@@ -77,25 +78,25 @@ class Outcome:
     seconds: float = 0.0
 
 
-class Level:
+class Level(ABC):
     """What differs between a disk and files."""
 
+    @abstractmethod
     def record(self, trial: Trial) -> tuple[Medium, list[Event], int]:
         """The medium as it was, the events, and the number of the first that is to be tried."""
-        raise NotImplementedError
 
-    def record_again(self, medium: Any, crash: Crash, name: str) -> tuple[Medium, list[Event]]:
-        raise NotImplementedError
+    @abstractmethod
+    def record_again(self, medium: Any, crash: Crash, name: str) -> tuple[Medium, list[Event]]: ...
 
-    def key(self, medium: Any, crash: Crash) -> int:
-        raise NotImplementedError
+    @abstractmethod
+    def key(self, medium: Any, crash: Crash) -> int: ...
 
-    def found(self, medium: Any, crash: Crash) -> Found:
-        raise NotImplementedError
+    @abstractmethod
+    def found(self, medium: Any, crash: Crash) -> Found: ...
 
+    @abstractmethod
     def keep(self, medium: Any, crash: Crash, place: Path) -> Path:
         """Write the state to a file for a person. Its name."""
-        raise NotImplementedError
 
 
 class _Blocks(Level):

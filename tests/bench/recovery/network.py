@@ -29,7 +29,7 @@ class Network:
         self._laboratory.__enter__()
         try:
             self._build()
-        except BaseException:
+        except BaseException:  # Ctrl-C too: no namespace is left behind
             self._laboratory.close()
             raise
         return self

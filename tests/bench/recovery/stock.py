@@ -36,7 +36,7 @@ class StockPair:
                 await self._start(room, name)
             for name in SINKS:
                 await self._hears(name, "ready", START_LIMIT_S)
-        except BaseException:
+        except BaseException:  # Ctrl-C too: what has started is ended
             await self._close()
             raise
         return self
