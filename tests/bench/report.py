@@ -43,26 +43,34 @@ def row(
     *,
     at_most: float | None = None,
     at_most_peer: bool = False,
+    at_least: float | None = None,
+    at_least_peer: bool = False,
     equal: float | None = None,
     reason: str = "",
 ) -> Row:
-    """A figure and its verdict. `at_most_peer`: the target is the peer's figure. Raises ValueError for a peer that is
-    missing without a reason, and for figures that are none."""
-    values = [value for value in (ours, peer.value, at_most, equal) if value is not None]
+    """A figure and its verdict. `at_most_peer`, `at_least_peer`: the target is the peer's figure. Raises ValueError for
+    a peer that is missing without a reason, and for figures that are none."""
+    values = [value for value in (ours, peer.value, at_most, at_least, equal) if value is not None]
     if not all(map(math.isfinite, values)):
         raise ValueError(f"{name}: {values} are not all numbers")
     if peer.value is None and not peer.reason:
         raise ValueError(f"{name}: a peer may be missing, but not without a reason")
     if at_most_peer:
         at_most = peer.value
-    target, ok = _verdict(ours, at_most, equal)
+    if at_least_peer:
+        at_least = peer.value
+    target, ok = _verdict(ours, at_most, at_least, equal)
     reasons = "; ".join(text for text in (reason, peer.reason) if text)
     return Row(name, _rounded(ours), _rounded(peer.value), peer.name, unit, target, ok, reasons)
 
 
-def _verdict(ours: float, at_most: float | None, equal: float | None) -> tuple[str, bool | None]:
+def _verdict(
+    ours: float, at_most: float | None, at_least: float | None, equal: float | None
+) -> tuple[str, bool | None]:
     if at_most is not None:
         return f"≤ {at_most:.4g}", ours <= at_most
+    if at_least is not None:
+        return f"≥ {at_least:.4g}", ours >= at_least
     if equal is not None:
         return f"= {equal:.4g}", ours == equal
     return "", None

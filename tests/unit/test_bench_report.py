@@ -113,3 +113,11 @@ def test_when_a_voice_is_back_is_known_to_some_milliseconds() -> None:
     assert back_s == pytest.approx(len(gap) / RATE_HZ, abs=0.03)
     assert voice_from_s(other, recorded, 1.1) is None, "another voice is not this one"
     assert voice_from_s(voice, gap, 1.1) is None, "a tone is no voice"
+
+
+def test_a_target_from_below_is_met_from_above() -> None:
+    nobody = Peer(None, reason="none")
+    assert row("erle", 38.0, "dB", nobody, at_least=38).ok is True
+    assert row("erle", 37.9, "dB", nobody, at_least=38).ok is False
+    judged = row("PESQ", 4.0, "", Peer("stock aiortc", 4.1), at_least_peer=True)
+    assert (judged.ok, judged.target) == (False, "≥ 4.1")
