@@ -130,6 +130,11 @@ class ErrorCode(Enum):
     GPIO_BUSY = Condition(
         _E, Remedy.DEGRADE, "A GPIO line is held by another program: this button or LED does not work.",
         "`gpioinfo` names the holder; end it or choose another line in [panel].")
+    DOOR_OPENED = Condition(_N, Remedy.NONE, "The door opener was switched on; it goes off by itself.")
+    DOOR_STUCK = Condition(
+        _E, Remedy.NONE, "The door opener could not be switched on.",
+        "REASON says why. Check the line in [panel] outputs or the board file, and its wiring (hw/README.md).",
+        ErrorKind.NOT_FOUND)
     HUB_UNREACHABLE = Condition(
         _W, Remedy.RETRY, "The hub cannot be reached; the station goes on trying.",
         "Check [station] hub_url, the network, and that the hub runs. REASON says how it failed.", ErrorKind.NETWORK)

@@ -88,7 +88,7 @@ class PinsError(Exception):
 
 
 class Pins(Protocol):
-    """The panel's lines by their names in the board file (`call`, `hangup`, `speaker`; `ready`, `ringing`, ...)."""
+    """The panel's lines by their names in the board file (`call`, `hangup`, ...; `ready`, `ringing`, ...; `door`)."""
 
     def start(self, on_edge: Callable[[str, bool, int], None]) -> Sequence[PinsError]:
         """Claim all lines; lines that cannot be had are returned, the others work. `on_edge(button, pressed, at_ns)`
@@ -99,8 +99,14 @@ class Pins(Protocol):
         """Idempotent; an LED that is not on this board is ignored."""
         ...
 
+    def switch_on(self, output: str, for_s: float) -> None:
+        """On now, and off again after `for_s` whatever becomes of the caller (a thread of its own sees to it); once
+        more while on begins anew. Off at `start` and `close`. Raises `PinsError` for an output that is not to be had
+        or could not be switched: the line is read back."""
+        ...
+
     def levels(self) -> Mapping[str, bool]:
-        """Every button and LED by name: pressed or lit, read back from the lines."""
+        """Every button, LED and output by name: pressed, lit or on, read back from the lines."""
         ...
 
     def drive(self, button: str, pressed: bool) -> None:
@@ -108,7 +114,7 @@ class Pins(Protocol):
         ...
 
     def close(self) -> None:
-        """LEDs off, lines released. Idempotent."""
+        """LEDs and outputs off, lines released. Idempotent."""
         ...
 
 

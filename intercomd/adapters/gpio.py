@@ -11,8 +11,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from threading import RLock
-from types import ModuleType
+from threading import RLock, Timer, current_thread
+from types import MappingProxyType, ModuleType
 from typing import Any, Literal
 
 from gpiozero import exc
@@ -54,15 +54,20 @@ class GpioPins:
         chip_label: str = "",
         buttons_active: Active = "low",
         leds_active: Active = "high",
+        outputs: Mapping[str, int] = MappingProxyType({}),
+        outputs_active: Active = "high",
     ) -> None:
-        self._lines = {"button": dict(buttons), "LED": dict(leds)}
+        self._lines = {"output": dict(outputs), "LED": dict(leds), "button": dict(buttons)}
         self._factory_name = factory
         self._chip_label = chip_label
         self._level_pressed = buttons_active == "high"
         self._level_lit = leds_active == "high"
+        self._level_on = outputs_active == "high"
         self._backend: _Backend | None = None
         self._buttons: dict[str, Any] = {}
         self._leds: dict[str, Any] = {}
+        self._outputs: dict[str, Any] = {}
+        self._timers: dict[str, Timer] = {}
         self._watchers: list[Callable[[float, bool], None]] = []  # gpiozero keeps weak references only
         self._on_edge: OnEdge | None = None
         self._lock = RLock()
@@ -82,17 +87,47 @@ class GpioPins:
         if self._backend is None:
             return []
         self._on_edge = on_edge
-        return [*self._claim(self._backend, "LED"), *self._claim(self._backend, "button")]
+        # Outputs first: one that a crash has left on goes off by being claimed.
+        return [error for kind in self._lines for error in self._claim(self._backend, kind)]
 
     def set_led(self, name: str, lit: bool) -> None:
         pin = self._leds.get(name)
         if pin is not None:
             pin.state = lit == self._level_lit
 
+    def switch_on(self, output: str, for_s: float) -> None:
+        with self._lock:
+            pin = self._outputs.get(output)
+            if pin is None:
+                raise PinsError(
+                    ErrorCode.GPIO_MISSING, f"there is no output {output} to be had: name its line in [panel] outputs"
+                )
+            self._cancel(output)
+            # Before the line moves: nothing is switched on that nobody would switch off.
+            timer = Timer(for_s, self._time_out, (output,))
+            timer.daemon, timer.name = True, f"{output} off"
+            timer.start()
+            self._timers[output] = timer
+            pin.state = self._level_on
+            if bool(pin.state) != self._level_on:
+                raise PinsError(ErrorCode.GPIO_BUSY, f"output {output} does not switch: something holds its line down")
+
+    def _time_out(self, output: str) -> None:
+        """In the timer's thread: a hung loop keeps no door open. A later order's time is its own."""
+        with self._lock:
+            if self._timers.get(output) is current_thread():
+                self._outputs[output].state = not self._level_on
+
+    def _cancel(self, output: str) -> None:
+        timer = self._timers.pop(output, None)
+        if timer is not None:
+            timer.cancel()
+
     def levels(self) -> Mapping[str, bool]:
         """Lines that could be had; the others are missing here."""
         pressed = {name: bool(pin.state) == self._level_pressed for name, pin in self._buttons.items()}
-        return pressed | {name: bool(pin.state) == self._level_lit for name, pin in self._leds.items()}
+        lit = {name: bool(pin.state) == self._level_lit for name, pin in self._leds.items()}
+        return pressed | lit | {name: bool(pin.state) == self._level_on for name, pin in self._outputs.items()}
 
     def drive(self, button: str, pressed: bool) -> None:
         if self._backend is None or not self._backend.simulated:
@@ -114,6 +149,14 @@ class GpioPins:
             backend, self._backend, self._on_edge = self._backend, None, None
         if backend is None:
             return
+        with self._lock:
+            timers = list(self._timers.values())
+            for name, output in self._outputs.items():
+                self._cancel(name)
+                output.state = not self._level_on
+            self._outputs = {}
+        for timer in timers:
+            timer.join(1.0)
         for name in self._leds:
             self.set_led(name, False)
         for pin in self._buttons.values():
@@ -122,7 +165,8 @@ class GpioPins:
         backend.factory.close()
 
     def _claim(self, backend: _Backend, kind: str) -> Iterator[PinsError]:
-        claim = self._claim_button if kind == "button" else self._claim_led
+        claims = {"output": self._claim_output, "LED": self._claim_led, "button": self._claim_button}
+        claim = claims[kind]
         for name, line in self._lines[kind].items():
             try:
                 claim(backend, name, line)
@@ -133,6 +177,11 @@ class GpioPins:
         pin = backend.factory.pin(line)
         pin.output_with_state(not self._level_lit)
         self._leds[name] = pin
+
+    def _claim_output(self, backend: _Backend, name: str, line: int) -> None:
+        pin = backend.factory.pin(line)
+        pin.output_with_state(not self._level_on)
+        self._outputs[name] = pin
 
     def _claim_button(self, backend: _Backend, name: str, line: int) -> None:
         pin = backend.factory.pin(line)

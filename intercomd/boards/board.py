@@ -1,14 +1,15 @@
-"""Boards: which GPIO line each button and LED is wired to, from `hw/boards/*.toml`."""
+"""Boards: which GPIO line each button, LED and output is wired to, from `hw/boards/*.toml`."""
 
 import tomllib
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated, Literal, get_args
 
 import msgspec
 
-from intercomd.config.tables import ButtonName, LedName, Panel
+from intercomd.config.tables import ButtonName, LedName, OutputName, Panel
 
 Active = Literal["low", "high"]
 
@@ -23,9 +24,11 @@ ALLOWED = {
     "title": "1 to 80 characters",
     "buttons": f"{', '.join(get_args(ButtonName))}, {_LINES}",
     "leds": f"{', '.join(get_args(LedName))}, {_LINES}",
+    "outputs": f"{', '.join(get_args(OutputName))}, {_LINES}",
     "chip": "a label as `gpiodetect` shows it, or empty",
     "buttons_active": '"low" or "high"',
     "leds_active": '"low" or "high"',
+    "outputs_active": '"low" or "high"',
 }
 """What a key may be, as messages say it."""
 
@@ -42,9 +45,11 @@ class Board(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     title: Annotated[str, msgspec.Meta(min_length=1, max_length=80)]
     buttons: dict[ButtonName, Line]
     leds: dict[LedName, Line] = {}
+    outputs: dict[OutputName, Line] = {}
     chip: Annotated[str, msgspec.Meta(max_length=64)] = ""
     buttons_active: Active = "low"
     leds_active: Active = "high"
+    outputs_active: Active = "high"
 
 
 BARE_PI = Board(
@@ -75,14 +80,20 @@ def panel_board(panel: Panel) -> Board:
     """The board that the configuration's [panel] describes. Raises `BoardError`."""
     board = load_board(Path(panel.board_file)) if panel.board_file else BARE_PI
     chip = panel.chip_label or board.chip
-    return msgspec.structs.replace(rewired(board, panel.buttons, panel.leds), chip=chip)
+    return msgspec.structs.replace(rewired(board, panel.buttons, panel.leds, panel.outputs), chip=chip)
 
 
-def rewired(board: Board, buttons: Mapping[ButtonName, int], leds: Mapping[LedName, int]) -> Board:
-    """The board with some lines replaced, as `[panel] buttons` and `leds` ask for. Raises `BoardError`."""
+def rewired(
+    board: Board,
+    buttons: Mapping[ButtonName, int],
+    leds: Mapping[LedName, int],
+    outputs: Mapping[OutputName, int] = MappingProxyType({}),
+) -> Board:
+    """The board with some lines replaced, as `[panel] buttons`, `leds` and `outputs` ask for. Raises `BoardError`."""
     tables = msgspec.to_builtins(board)
     tables["buttons"] |= buttons
     tables["leds"] |= leds
+    tables["outputs"] |= outputs
     return _checked(tables, f"board {board.name} with [panel]")
 
 
@@ -127,11 +138,11 @@ def _refusal(value: object, kind: object) -> str:
 
 def _shared(tables: dict[str, object]) -> Iterator[str]:
     names: dict[int, list[str]] = defaultdict(list)
-    for table in ("buttons", "leds"):
+    for table in ("buttons", "leds", "outputs"):
         lines = tables.get(table)
         for name, line in lines.items() if isinstance(lines, dict) else ():
             if isinstance(line, int):
                 names[line].append(f"{table}.{name}")
     for line, used in names.items():
         if len(used) > 1:
-            yield f"line {line} is used for {' and '.join(used)}: each button and LED needs a line of its own"
+            yield f"line {line} is used for {' and '.join(used)}: each button, LED and output needs a line of its own"

@@ -7,8 +7,10 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-ButtonName = Literal["call", "hangup", "speaker"]
+ButtonName = Literal["call", "hangup", "speaker", "volume_up", "volume_down", "hook"]
+"""`hook` is a handset's switch: closed while the handset lies on it."""
 LedName = Literal["ready", "ringing", "talking", "error", "microphone"]
+OutputName = Literal["door"]
 
 _PATH = Meta(pattern="^(/.*)?$", extra={"allowed": "an absolute path, or empty"})
 _FULL_PATH = Meta(pattern="^/.", extra={"allowed": "an absolute path"})
@@ -193,6 +195,14 @@ class Panel(Table, frozen=True):
         dict[LedName, Line],
         Meta(description="The same for LEDs, as `{ ready = 5, microphone = 26 }`."),
     ] = {}
+    outputs: Annotated[
+        dict[OutputName, Line],
+        Meta(description="The same for what the station switches, as `{ door = 12 }`: the relay of a door opener."),
+    ] = {}
+    door_open_s: Annotated[
+        float,
+        Meta(ge=0.2, le=30, description="For how long the door opener is switched on: it goes off by itself."),
+    ] = 3.0
     debounce_ms: Annotated[
         int,
         Meta(ge=5, le=500, description="Further edges are ignored for this long after a button's first one."),

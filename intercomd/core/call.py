@@ -39,6 +39,7 @@ from intercomd.core.events import (
     TimerFired,
     Unanswered,
     VolumeChosen,
+    VolumeStepped,
 )  # fmt: skip
 from intercomd.core.protocol import (
     CallAccepted,
@@ -57,12 +58,13 @@ from intercomd.core.protocol import (
     RestartOrdered,
     Resync,
 )  # fmt: skip
-from intercomd.core.snapshot import Role, Route, SavedPhase, bounded
+from intercomd.core.snapshot import MAX_VOLUME, Role, Route, SavedPhase, bounded
 from intercomd.core.station import Call, Phase, Station, Step, snapshot_of, with_call
 from intercomd.errors import ErrorCode
 from intercomd.ids import CallId, IdentityId
 
 _RESYNC_AGAIN_S = 1.0
+VOLUME_STEP = 10
 
 
 def handle(station: Station, event: Event, now_s: float) -> Step:
@@ -82,6 +84,8 @@ def handle(station: Station, event: Event, now_s: float) -> Step:
             return _toggle_route(station)
         case VolumeChosen():
             return _volume_chosen(station, event)
+        case VolumeStepped(louder):
+            return _volume_stepped(station, louder)
         case Received(notice):
             return _received(station, notice, now_s)
         case Replied(Resync(), reply):
@@ -175,6 +179,16 @@ def _volume_chosen(station: Station, event: VolumeChosen) -> Step:
         return station, ()
     after = replace(station, volumes=volumes)
     return after, (SetVolumes(volumes), Persist(snapshot_of(after)))
+
+
+def _volume_stepped(station: Station, louder: bool) -> Step:
+    """A button never turns the ringing off: a resident would wait for a call that nobody hears."""
+    step = VOLUME_STEP if louder else -VOLUME_STEP
+    if station.call is not None and station.call.phase not in (Phase.RINGING_IN, Phase.RINGING_OUT):
+        percent = max(VOLUME_STEP, station.volumes.voice + step)
+        return _volume_chosen(station, VolumeChosen(min(MAX_VOLUME, percent), "voice"))
+    percent = max(VOLUME_STEP, station.volumes.ring + step)
+    return _volume_chosen(station, VolumeChosen(min(MAX_VOLUME, percent), "ring"))
 
 
 def _resynced(station: Station, reply: Reply, now_s: float) -> Step:

@@ -78,6 +78,13 @@ class VolumeChosen:
 
 
 @dataclass(frozen=True, slots=True)
+class VolumeStepped:
+    """A volume button: the voice in a call, the ringing otherwise."""
+
+    louder: bool
+
+
+@dataclass(frozen=True, slots=True)
 class LinkUp:
     """A connection to the hub stands; nothing is registered yet: the resync follows."""
 
@@ -180,6 +187,7 @@ class TimerFired:
 
 Event = (
     Booted | ClockSet | CallPressed | DialRequested | AnswerRequested | HangupPressed | SpeakerPressed | VolumeChosen
+    | VolumeStepped
     | LinkUp | LinkDown
     | Received | Replied | Unanswered | CardChanged | Described | MediaUp | MediaSilent | MediaLost
     | PathChanged | CandidateGathered | TimerFired

@@ -57,6 +57,7 @@ def _rows(status: Status, language: Language, now_s: float) -> Iterator[tuple[st
     yield "engine", _engine(quality, language)
     yield "leds", _labels(panel.get("leds"), "led", language)
     yield "buttons", _labels(panel.get("buttons"), "button", language)
+    yield "outputs", _labels(panel.get("outputs"), "output", language)
     yield "store", _word("store", _part(status, "store").get("state", ""), language)
     yield "error", _in_language(_part(status, "error").get("text"), language)
     yield "advice", _known(f"advice.{_part(status, 'error').get('code')}", "", language)

@@ -10,7 +10,7 @@ GROUP = "home"
 RING_TIMEOUT_S = 60.0
 
 Model = Literal["door", "handset", "tile"]
-Value = str | int | float | bool
+Value = str | int | float | bool | Mapping[str, int]
 Tables = Mapping[str, Mapping[str, Value]]
 
 
@@ -140,10 +140,16 @@ def _merged(tables: Tables, changed: Tables) -> Tables:
 def toml(tables: Tables) -> str:
     """TOML text. A JSON string without a DEL is a TOML basic string, and so are its numbers and booleans."""
     blocks: Sequence[str] = [
-        "\n".join([f"[{name}]", *(f"{key} = {json.dumps(value)}" for key, value in table.items())])
+        "\n".join([f"[{name}]", *(f"{key} = {_value(value)}" for key, value in table.items())])
         for name, table in tables.items()
     ]
     return "\n\n".join(blocks) + "\n"
+
+
+def _value(value: Value) -> str:
+    if isinstance(value, Mapping):
+        return f"{{ {', '.join(f'{key} = {number}' for key, number in value.items())} }}"
+    return json.dumps(value)
 
 
 def _write(path: Path, tables: Mapping[str, Mapping[str, Value]]) -> None:

@@ -30,6 +30,7 @@ from intercomd.core.events import (
     Received,
     SpeakerPressed,
     VolumeChosen,
+    VolumeStepped,
 )  # fmt: skip
 from intercomd.core.panel import Surroundings, View, view
 from intercomd.core.protocol import Candidate, Metrics, Notice, Sdp
@@ -42,8 +43,8 @@ from intercomd.device.interpreter import Interpreter
 from intercomd.device.memory import Tidying
 from intercomd.device.network import change_words, followed, link_rerouted, path_doubt
 from intercomd.device.panel import Panel
-from intercomd.device.push_to_talk import PushToTalk
 from intercomd.device.servers import IceServers
+from intercomd.device.settled_line import SettledLine
 from intercomd.device.status import status, text_key
 from intercomd.errors import ErrorCode
 from intercomd.ids import IdentityId, fresh_call_id
@@ -94,6 +95,8 @@ class Daemon:
         pins_simulated: bool,
         *,
         push_to_talk: bool = False,
+        outputs: frozenset[str] = frozenset(),
+        door_open_s: float = 3.0,
     ) -> None:
         self._name = name
         self._language = language
@@ -103,7 +106,12 @@ class Daemon:
         self._parts: Parts | None = None
         self._microphone_open = False
         self._half_duplex = False
-        self._push_to_talk = PushToTalk(self._talk) if push_to_talk else None
+        self._push_to_talk = push_to_talk
+        self._followed = [SettledLine("speaker", self._talk)] if push_to_talk else []
+        if "hook" in buttons:
+            self._followed.append(SettledLine("hook", self._hook_changed))
+        self._outputs = outputs
+        self._door_open_s = door_open_s
         self._card_reason = ""
         self._pins_code: ErrorCode | None = None
         self._xrun_reported_s = float("-inf")
@@ -135,6 +143,9 @@ class Daemon:
         for error in refused:
             self.parts.journal.report(error.code, reason=str(error))
         self._pins_code = refused[0].code if refused else None
+        levels = self.parts.panel.levels()
+        for line in self._followed:
+            line.begin(levels)
 
     def pressed(self, button: str) -> None:
         """A press that counts."""
@@ -143,8 +154,24 @@ class Daemon:
                 self.post(CallPressed(fresh_call_id()))
             case "hangup":
                 self.post(HangupPressed())
-            case "speaker" if self._push_to_talk is None:
+            case "speaker" if not self._push_to_talk:
                 self.post(SpeakerPressed())
+            case "volume_up" | "volume_down":
+                self.post(VolumeStepped(louder=button == "volume_up"))
+
+    def _hook_changed(self, on_hook: bool) -> None:
+        """Lifting the handset answers, putting it down hangs up; lifted in idle it waits for the call button."""
+        self.post(HangupPressed() if on_hook else AnswerRequested())
+
+    def open_door(self) -> str | None:
+        """What it is that keeps it shut, or None: the opener is on, and goes off by itself."""
+        try:
+            self.parts.panel.switch_on("door", self._door_open_s)
+        except PinsError as error:
+            self.parts.journal.report(ErrorCode.DOOR_STUCK, reason=str(error))
+            return str(error)
+        self.parts.journal.report(ErrorCode.DOOR_OPENED, reason=f"for {self._door_open_s:g} s")
+        return None
 
     def held(self, button: str) -> None:
         """Hang-up held for long while idle: the technician's sign of life, a line with the station's state."""
@@ -158,8 +185,8 @@ class Daemon:
 
     def edge(self, line: str, value: bool, at_ns: int) -> None:
         self.parts.control.edge(line, value, at_ns)
-        if self._push_to_talk is not None:
-            self._push_to_talk.edge(line, value)
+        for contact in self._followed:
+            contact.edge(line, value)
         self.parts.control.changed()
 
     # ------------------------------------------------------------------------------------------------ audio threads
@@ -305,8 +332,10 @@ class Daemon:
 
     def tick(self) -> None:
         """Every second: what changes without an event (link age, failing hub), and the call's figures."""
-        if self._push_to_talk is not None:
-            self._push_to_talk.reread(self.parts.panel.levels())
+        if self._followed:
+            levels = self.parts.panel.levels()
+            for contact in self._followed:
+                contact.reread(levels)
         self.parts.interpreter.look_at_store()
         self.refresh()
         call = self._station.call
@@ -343,6 +372,7 @@ class Daemon:
             process=process_figures(),
             store_failing=parts.interpreter.store_failing,
             buttons=self._buttons,
+            outputs=self._outputs,
             ice=parts.ice.status(),
             card_reason=self._card_reason,
             drift_ppm=parts.media.drift_ppm,
@@ -357,6 +387,7 @@ class Daemon:
             "hangup": self._command_hangup,
             "speaker": self._command_speaker,
             "volume": self._command_volume,
+            "door": lambda _arguments: self.open_door(),
             "drive": self._command_drive,
         }
         command = commands.get(name)

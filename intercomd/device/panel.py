@@ -80,6 +80,10 @@ class Panel:
         """Move a simulated button. Raises `PinsError` on real pins and for unknown names."""
         self._pins.drive(button, pressed)
 
+    def switch_on(self, output: str, for_s: float) -> None:
+        """Off again by itself. Raises `PinsError`."""
+        self._pins.switch_on(output, for_s)
+
     def close(self) -> None:
         if self._reread is not None:
             self._reread.cancel()

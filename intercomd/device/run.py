@@ -107,6 +107,8 @@ async def _run(config: Config, journal: Journal) -> None:
         frozenset(board.buttons),
         config.panel.pin_factory == "mock",
         push_to_talk=config.audio.push_to_talk,
+        outputs=frozenset(board.outputs),
+        door_open_s=config.panel.door_open_s,
     )
     parts, outbox = _assemble(config, daemon, journal, store, loaded, settings, board, clock)
     trace = _open_trace(config, parts.interpreter)
@@ -284,6 +286,8 @@ def _panel(config: Config, daemon: Daemon, board: Board) -> Panel:
         panel.chip_label or board.chip,
         board.buttons_active,
         board.leds_active,
+        {str(name): line for name, line in board.outputs.items()},
+        board.outputs_active,
     )
     return Panel(
         pins,

@@ -39,6 +39,7 @@ def status(
     process: Mapping[str, int],
     store_failing: bool,
     buttons: frozenset[str],
+    outputs: frozenset[str],
     ice: Mapping[str, Any],
     card_reason: str = "",
     drift_ppm: float = 0.0,
@@ -85,7 +86,8 @@ def status(
             **_processing(voice),
         },
         "panel": {
-            "leds": {line: lit for line, lit in pins.items() if line not in buttons},
+            "leds": {line: lit for line, lit in pins.items() if line not in buttons | outputs},
+            "outputs": {line: on for line, on in pins.items() if line in outputs},
             "buttons": {line: pressed for line, pressed in pins.items() if line in buttons},
             "patterns": {line: light.value for line, light in patterns.items()},
         },

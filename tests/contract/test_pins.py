@@ -22,7 +22,17 @@ from intercomd.ports import Pins, PinsError
 
 BUTTONS = {"call": 17, "hangup": 27, "speaker": 22}
 LEDS = {"ready": 5, "ringing": 6, "talking": 13, "error": 19, "microphone": 26}
-ALL = {*BUTTONS, *LEDS}
+OUTPUTS = {"door": 12}
+ALL = {*BUTTONS, *LEDS, *OUTPUTS}
+
+
+def within(limit_s: float, check: Callable[[], bool]) -> bool:
+    end_s = time.monotonic() + limit_s
+    while not check():
+        if time.monotonic() > end_s:
+            return False
+        time.sleep(0.01)
+    return True
 
 
 class Edges(list[tuple[str, bool, int]]):
@@ -36,8 +46,10 @@ class Edges(list[tuple[str, bool, int]]):
 
 MAKERS: dict[str, Callable[[], Pins]] = {
     "fake": lambda: FakePins(BUTTONS, LEDS),
-    "mock": lambda: GpioPins(BUTTONS, LEDS, factory="mock"),
-    "mock-inverted": lambda: GpioPins(BUTTONS, LEDS, "mock", buttons_active="high", leds_active="low"),
+    "mock": lambda: GpioPins(BUTTONS, LEDS, factory="mock", outputs=OUTPUTS),
+    "mock-inverted": lambda: GpioPins(
+        BUTTONS, LEDS, "mock", buttons_active="high", leds_active="low", outputs=OUTPUTS, outputs_active="low"
+    ),
 }
 
 
@@ -81,8 +93,8 @@ def test_levels_follow_buttons_and_leds(pins: Pins) -> None:
 def test_unknown_led_is_ignored_and_unknown_button_refused(pins: Pins) -> None:
     pins.start(Edges())
     pins.set_led("disco", True)
-    with pytest.raises(PinsError, match="door") as caught:
-        pins.drive("door", True)
+    with pytest.raises(PinsError, match="window") as caught:
+        pins.drive("window", True)
     assert caught.value.code is ErrorCode.GPIO_MISSING
     assert set(pins.levels()) == ALL
 
@@ -98,6 +110,30 @@ def test_close_is_idempotent_and_nothing_is_told_after_it(pins: Pins) -> None:
     with pytest.raises(PinsError):
         pins.drive("call", True)
     assert edges == []
+
+
+def test_an_output_is_on_until_its_time_is_over(pins: Pins) -> None:
+    pins.start(Edges())
+    for_s = 30.0 if isinstance(pins, FakePins) else 0.2
+    pins.switch_on("door", for_s)
+    assert pins.levels()["door"]
+    if isinstance(pins, FakePins):
+        pins.time_out()
+    assert within(2.0, lambda: not pins.levels()["door"])
+
+
+def test_an_output_that_is_on_goes_off_with_the_pins(pins: Pins) -> None:
+    pins.start(Edges())
+    pins.switch_on("door", 30.0)
+    pins.close()
+    with pytest.raises(PinsError, match="door"):
+        pins.switch_on("door", 1.0)
+
+
+def test_an_output_that_is_not_there_is_refused(pins: Pins) -> None:
+    pins.start(Edges())
+    with pytest.raises(PinsError, match="gate"):
+        pins.switch_on("gate", 1.0)
 
 
 def test_close_before_start(pins: Pins) -> None:
@@ -140,7 +176,7 @@ def stubborn(monkeypatch: pytest.MonkeyPatch, holder: str | None) -> tuple[GpioP
     factory = StubbornFactory()
     backend = gpio._Backend(factory, (Held,), lambda _: holder, simulated=True, where="pinctrl-bcm2711")
     monkeypatch.setattr(gpio, "_open_backend", lambda *_: backend)
-    return GpioPins(BUTTONS, LEDS), factory
+    return GpioPins(BUTTONS, LEDS, outputs=OUTPUTS), factory
 
 
 @pytest.mark.parametrize("kind", ["fake", "mock"])
@@ -198,6 +234,35 @@ def test_close_puts_leds_out_and_releases_the_lines(monkeypatch: pytest.MonkeyPa
     assert [state for _, state in led.states] == [True, False]
     assert led.function == "input"
     assert factory.pins == {}
+
+
+def test_what_a_crash_left_on_goes_off_by_being_claimed(monkeypatch: pytest.MonkeyPatch) -> None:
+    pins, factory = stubborn(monkeypatch, "x")
+    relay = factory.pin(OUTPUTS["door"])
+    relay.output_with_state(True)
+    pins.start(Edges())
+    assert not relay.state
+    pins.close()
+
+
+def test_a_second_order_begins_anew_and_the_line_is_low_at_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    pins, factory = stubborn(monkeypatch, "x")
+    pins.start(Edges())
+    relay = factory.pin(OUTPUTS["door"])
+    pins.switch_on("door", 0.05)
+    pins.switch_on("door", 30.0)
+    assert not within(0.2, lambda: not relay.state), "the first order's time ended the second one"
+    pins.close()
+    assert not relay.state
+
+
+def test_a_line_that_does_not_switch_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    pins, factory = stubborn(monkeypatch, "x")
+    pins.start(Edges())
+    monkeypatch.setattr(type(factory.pin(OUTPUTS["door"])), "_set_state", lambda *_: None)
+    with pytest.raises(PinsError, match="does not switch"):
+        pins.switch_on("door", 0.05)
+    pins.close()
 
 
 def test_the_global_factory_is_left_alone() -> None:
