@@ -75,6 +75,22 @@ def _root() -> str | None:
     return None if os.geteuid() == 0 else "not root"
 
 
+def _nspawn() -> str | None:
+    """What tests/nspawn needs: a container with systemd as its first process, and overlays for its tree. CAP_SYS_ADMIN is
+    bit 21 (capabilities(7)); inside a user namespace nspawn cannot make devices."""
+    status = Path("/proc/self/status").read_text()
+    effective = next(line for line in status.splitlines() if line.startswith("CapEff:"))
+    if not int(effective.split()[1], 16) >> 21 & 1:
+        return "no CAP_SYS_ADMIN to mount anything"
+    if Path("/proc/self/uid_map").read_text().split() != ["0", "0", str(2**32 - 1)]:
+        return "a user namespace cannot make devices"
+    kinds = Path("/proc/filesystems").read_text().split()
+    absent = [kind for kind in ("cgroup2", "overlay") if kind not in kinds]
+    if absent:
+        return f"no {' and no '.join(absent)} in the kernel"
+    return _program("systemd-nspawn")() or _program("mmdebstrap")() or _program("nsenter")() or _program("unshare")()
+
+
 def _crashlab() -> str | None:
     """What tests/crash needs: to mount an ext4 on a loop device on a FUSE file. Inside a user namespace the kernel
     mounts no ext4 (user_namespaces(7)); CAP_SYS_ADMIN is bit 21 (capabilities(7)). A device that a container's cgroup
@@ -110,6 +126,7 @@ PROBES: dict[str, Probe] = {
     "locale-sources": _locale_sources,
     "chromium": _program("chromium", "chromium-browser", "google-chrome-stable"),
     "crashlab": _crashlab,
+    "nspawn": _nspawn,
     "shellcheck": _program("shellcheck"),
     "root": _root,
     "netns": _netns,
