@@ -29,6 +29,7 @@ ALLOWED = {
     "buttons_active": '"low" or "high"',
     "leds_active": '"low" or "high"',
     "outputs_active": '"low" or "high"',
+    "built_in": f"a list of {', '.join((*get_args(ButtonName), *get_args(LedName)))}",
 }
 """What a key may be, as messages say it."""
 
@@ -39,7 +40,8 @@ class BoardError(ValueError):
 
 
 class Board(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A board as its file describes it. `chip` is the GPIO chip's label, "" for that of the Raspberry Pi's header."""
+    """A board as its file describes it. `chip` is the GPIO chip's label, "" for that of the Raspberry Pi's header;
+    `built_in` are the buttons and LEDs that are on the board itself: nobody wires them."""
 
     name: Annotated[str, msgspec.Meta(pattern="^[a-z0-9][a-z0-9-]{0,40}$")]
     title: Annotated[str, msgspec.Meta(min_length=1, max_length=80)]
@@ -50,6 +52,7 @@ class Board(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     buttons_active: Active = "low"
     leds_active: Active = "high"
     outputs_active: Active = "high"
+    built_in: tuple[ButtonName | LedName, ...] = ()
 
 
 BARE_PI = Board(

@@ -28,6 +28,7 @@ LED_COLOURS = {
     "error": ("red", "#d03030"),
     "microphone": ("orange", "#e07020"),
 }
+COLOURS = {"button": "#3060c0", "output": "#8040a0"}
 
 TOP, ROW, PART_ROW = 120, 26, 64
 HEIGHT = TOP + 20 * ROW + 50
@@ -42,18 +43,19 @@ text{font:13px system-ui,"Noto Sans CJK SC","Noto Sans",sans-serif;fill:#1c2430}
 
 Side = Literal["left", "right"]
 SIDES: tuple[Side, Side] = ("left", "right")
-Kind = Literal["button", "led"]
+Kind = Literal["button", "led", "output"]
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A button or an LED at its place in the drawing."""
+    """A button, an LED or an output at its place in the drawing."""
 
     name: str
     kind: Kind
     line: int
     y: float
     to_ground: bool
+    built_in: bool = False
 
     @property
     def pin(self) -> int:
@@ -61,7 +63,7 @@ class Part:
 
     @property
     def colour(self) -> str:
-        return LED_COLOURS[self.name][1] if self.kind == "led" else "#3060c0"
+        return LED_COLOURS[self.name][1] if self.kind == "led" else COLOURS[self.kind]
 
 
 def drawing(board: Board) -> str:
@@ -80,11 +82,13 @@ def parts(board: Board, side: Side) -> list[Part]:
     """What is wired to this side of the header, from the top, evenly spread."""
     wired: list[tuple[int, Kind, str]] = [(line, "button", name) for name, line in board.buttons.items()]
     wired += [(line, "led", name) for name, line in board.leds.items()]
+    wired += [(line, "output", name) for name, line in board.outputs.items()]
     here = sorted((PIN_OF_LINE[line], line, kind, name) for line, kind, name in wired if _side_of(line) == side)
     first_y = TOP + 10 * ROW - PART_ROW * (len(here) - 1) / 2
-    ground = {"button": board.buttons_active == "low", "led": board.leds_active == "high"}
+    ground = {"button": board.buttons_active == "low", "led": board.leds_active == "high", "output": True}
     return [
-        Part(name, kind, line, first_y + PART_ROW * i, ground[kind]) for i, (_, line, kind, name) in enumerate(here)
+        Part(name, kind, line, first_y + PART_ROW * i, ground[kind], name in board.built_in)
+        for i, (_, line, kind, name) in enumerate(here)
     ]
 
 
@@ -114,7 +118,8 @@ def _head(board: Board, left: float) -> Iterator[str]:
 
 
 def _header(board: Board) -> Iterator[str]:
-    used = {PIN_OF_LINE[line]: f"GPIO {line}" for line in (*board.buttons.values(), *board.leds.values())}
+    lines = (*board.buttons.values(), *board.leds.values(), *board.outputs.values())
+    used = {PIN_OF_LINE[line]: f"GPIO {line}" for line in lines}
     labels = dict.fromkeys(GROUND_PINS, "GND") | OTHER_PINS | used
     yield f'<rect x="{-32}" y="{TOP - 6}" width="64" height="{20 * ROW + 12}" rx="6" fill="#2b2f36"/>'
     for pin in range(1, 41):
@@ -134,10 +139,10 @@ def _side(board: Board, side: Side) -> Iterator[str]:
     here = parts(board, side)
     for part in here:
         yield from _wire(part, side)
-        yield from (_button(part, side) if part.kind == "button" else _led(part, side))
+        yield from _drawn(part, side)
         yield from _label(part, side)
     for ground in (True, False):
-        common = [part for part in here if part.to_ground == ground]
+        common = [part for part in here if part.to_ground == ground and not part.built_in]
         if common:
             yield from _common(common, side, ground)
 
@@ -155,6 +160,24 @@ def _resistor(side: Side, y: float, value: str) -> str:
     return (
         f'<rect class="part" x="{x - 22}" y="{y - 7}" width="44" height="14"/>'
         f'<text class="small" x="{x}" y="{y - 11}" text-anchor="middle">{value}</text>'
+    )
+
+
+def _drawn(part: Part, side: Side) -> Iterator[str]:
+    if part.built_in:
+        yield _box(part, side, "on the board")
+    elif part.kind == "output":
+        # With its own transistor: a line drives no coil. The opener's supply is never the Pi's.
+        yield _box(part, side, "relay module: IN")
+    else:
+        yield from (_button(part, side) if part.kind == "button" else _led(part, side))
+
+
+def _box(part: Part, side: Side, words: str) -> str:
+    x = _x(side, 303)
+    return (
+        f'<rect class="part" x="{x - 67}" y="{part.y - 16}" width="134" height="32" rx="5"/>'
+        f'<text class="small" x="{x}" y="{part.y + 4}" text-anchor="middle">{words}</text>'
     )
 
 
@@ -188,7 +211,7 @@ def _led(part: Part, side: Side) -> Iterator[str]:
 def _label(part: Part, side: Side) -> Iterator[str]:
     anchor, x = ("end", _x(side, 388)) if side == "left" else ("start", _x(side, 388))
     key = f"{part.kind}.{part.name}"
-    what = "button" if part.kind == "button" else f"{LED_COLOURS[part.name][0]} LED"
+    what = f"{LED_COLOURS[part.name][0]} LED" if part.kind == "led" else part.kind
     yield (
         f'<text class="name" x="{x}" y="{part.y - 3}" text-anchor="{anchor}">'
         f"{escape(text(key, 'en'))} · {escape(text(key, 'zh'))}</text>"

@@ -116,6 +116,13 @@ def test_rewired() -> None:
         rewired(BARE_PI, {"call": 27}, {})
 
 
+def test_an_output_shares_no_line_and_may_be_rewired() -> None:
+    with_door = rewired(BARE_PI, {}, {}, {"door": 12})
+    assert with_door.outputs == {"door": 12}
+    with pytest.raises(BoardError, match=r"line 17 is used for buttons\.call and outputs\.door"):
+        rewired(BARE_PI, {}, {}, {"door": 17})
+
+
 def test_panel_board(tmp_path: Path) -> None:
     assert panel_board(Panel()) == BARE_PI
     path = str(written(tmp_path, GOOD))

@@ -11,7 +11,7 @@ import pytest
 from gpiozero.pins.pi import PiBoardInfo
 
 from intercomd.boards.board import BARE_PI, load_board
-from intercomd.boards.wiring import GROUND_PINS, OTHER_PINS, PIN_OF_LINE, drawing, parts
+from intercomd.boards.wiring import GROUND_PINS, HEIGHT, OTHER_PINS, PIN_OF_LINE, drawing, parts
 
 HW = Path(__file__).parents[2] / "hw"
 BOARDS = sorted((HW / "boards").glob("*.toml"))
@@ -22,6 +22,14 @@ def test_the_drawing_is_up_to_date(path: Path) -> None:
     drawn = HW / "wiring" / f"{path.stem}.svg"
     command = f"python -m intercomd.boards.wiring {path.relative_to(HW.parent)} >{drawn.relative_to(HW.parent)}"
     assert drawn.read_text() == drawing(load_board(path)), f"run `{command}`"
+
+
+@pytest.mark.parametrize("path", BOARDS, ids=lambda path: path.stem)
+def test_every_part_of_every_board_is_drawn_inside_the_picture(path: Path) -> None:
+    board = load_board(path)
+    drawn = [part for side in ("left", "right") for part in parts(board, side)]  # type: ignore[arg-type]
+    assert {part.name for part in drawn} == {*board.buttons, *board.leds, *board.outputs}
+    assert all(90 < part.y < HEIGHT - 20 for part in drawn)
 
 
 @pytest.mark.parametrize("revision", [0xA02082, 0xC03111, 0xC04170, 0x902120], ids=["3B", "4B", "5B", "Zero2W"])
@@ -62,6 +70,18 @@ def test_an_active_low_led_hangs_on_the_supply() -> None:
     assert {part.kind: part.to_ground for part in parts(board, "left")} == {"button": True, "led": False}
     assert 'class="common supply"' in drawing(board)
     assert 'class="common supply"' not in drawing(BARE_PI)
+
+
+def test_what_is_on_the_board_is_not_to_be_wired() -> None:
+    board = msgspec.structs.replace(BARE_PI, built_in=("call", "hangup", "speaker"))
+    assert texts(drawing(board)).count("on the board") == 3
+    assert "1 kΩ" not in texts(drawing(board))
+
+
+def test_an_output_goes_to_a_relay_module_never_to_a_coil() -> None:
+    board = msgspec.structs.replace(BARE_PI, outputs={"door": 12})
+    assert "relay module" in texts(drawing(board))
+    assert "door (output): GPIO 12, pin 32" in texts(drawing(board))
 
 
 def test_a_title_cannot_break_the_drawing() -> None:
