@@ -6,6 +6,7 @@ Pins are used, not gpiozero's devices: `Button` and its `bounce_time` hold edges
 import os
 import tempfile
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -238,9 +239,17 @@ def _open_backend(name: FactoryName, chip_label: str) -> _Backend | None:
 
 
 def _mock_backend() -> _Backend:
-    from gpiozero.pins.mock import MockFactory
+    from gpiozero.pins.mock import MockFactory, MockPin
 
-    return _Backend(MockFactory(), (exc.GPIOZeroError,), lambda _: None, simulated=True, where="the simulated chip")
+    class Pin(MockPin):  # type: ignore[misc]
+        """gpiozero's keeps every state that it ever had, for tests: ten for each call."""
+
+        def clear_states(self) -> None:
+            super().clear_states()
+            self.states: deque[object] = deque(maxlen=1)
+
+    factory = MockFactory(pin_class=Pin)
+    return _Backend(factory, (exc.GPIOZeroError,), lambda _: None, simulated=True, where="the simulated chip")
 
 
 def _lgpio_backend(labels: Sequence[str]) -> _Backend:

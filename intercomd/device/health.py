@@ -12,6 +12,9 @@ from intercomd.ports import Levels, Supervisor
 PERIOD_S = 1.0
 STALLED_S = 5.0
 """The playout thread moves every 10 ms, also without a card; this long without is a dead thread."""
+_STAT, _STATM = Path("/proc/self/stat"), Path("/proc/self/statm")
+"""Made once: a path interns its parts, and a name that is interned and dropped for each status makes CPython's table of
+them be made anew at twice the size some day."""
 
 
 class Stalled(RuntimeError):
@@ -39,13 +42,13 @@ async def watch(levels: Callable[[], Levels], failed: Callable[[], BaseException
 
 def process_age_s() -> float:
     """Seconds since the kernel started this process (proc(5): field 22 of /proc/self/stat, in clock ticks)."""
-    fields = Path("/proc/self/stat").read_text().rpartition(")")[2].split()
+    fields = _STAT.read_text().rpartition(")")[2].split()
     return time.clock_gettime(time.CLOCK_BOOTTIME) - int(fields[19]) / os.sysconf("SC_CLK_TCK")
 
 
 def process_figures() -> Mapping[str, int]:
     """What grows when something leaks: memory, threads, file descriptors, tasks. On the event loop."""
-    resident_pages = int(Path("/proc/self/statm").read_text().split()[1])
+    resident_pages = int(_STATM.read_text().split()[1])
     return {
         "rss_bytes": resident_pages * os.sysconf("SC_PAGE_SIZE"),
         "threads": len(os.listdir("/proc/self/task")),

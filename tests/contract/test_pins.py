@@ -1,5 +1,6 @@
 """One suite for `FakePins` and for `GpioPins` over gpiozero's MockFactory; then what only real pins can do wrong."""
 
+import gc
 import json
 import os
 import subprocess
@@ -12,7 +13,7 @@ from typing import Any
 
 import pytest
 from gpiozero import Device
-from gpiozero.pins.mock import MockFactory
+from gpiozero.pins.mock import MockFactory, PinState
 
 from intercomd.adapters import gpio
 from intercomd.adapters.gpio import GpioPins
@@ -214,6 +215,16 @@ def test_a_line_without_holder_is_missing(monkeypatch: pytest.MonkeyPatch) -> No
     assert {error.code for error in errors} == {ErrorCode.GPIO_MISSING}
     assert "GPIO busy" in str(errors[0])
     pins.close()
+
+
+def test_a_simulated_line_does_not_keep_what_it_was() -> None:
+    """gpiozero's own mock pins do, all of it, for as long as the process lives."""
+    with GpioPins(BUTTONS, LEDS, factory="mock") as pins:
+        pins.start(Edges())
+        for turn in range(100):
+            pins.drive("call", turn % 2 == 0)
+            pins.set_led("ready", turn % 2 == 0)
+        assert sum(isinstance(thing, PinState) for thing in gc.get_objects()) < 20
 
 
 def test_a_line_that_is_not_on_the_header() -> None:

@@ -1,6 +1,7 @@
 """Opening and closing PCMs with what the card grants."""
 
 import ctypes
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, Final
@@ -14,6 +15,7 @@ from intercomd.media.pcm import PERIOD_FRAMES, PERIODS, QUEUED_PERIODS
 from intercomd.ports import CardError
 
 _MIN_BUFFER_FRAMES: Final = (QUEUED_PERIODS + 1) * PERIOD_FRAMES
+_KEYS: Final[set[str]] = set()
 
 Opened = tuple[Any, Shape]
 """An open PCM and the shape of its audio."""
@@ -24,11 +26,12 @@ def opened(pcm: str, direction: Direction, shape: Shape) -> Opened:
     """pyalsaaudio's setters ask for what is near and say nothing, so what was granted is looked at; a card of another
     rate is opened once more, for periods of 10 ms at that rate. Raises `CardError`."""
     handle = _opened(pcm, direction, shape)
-    granted = granted_shape(handle.info())
-    if granted != shape and convertible(granted):
+    granted = info(handle)
+    if granted_shape(granted) != shape and convertible(granted_shape(granted)):
         close(handle)
-        handle = _opened(pcm, direction, granted)
-    complaint = unsuitable(handle.info())
+        handle = _opened(pcm, direction, granted_shape(granted))
+        granted = info(handle)
+    complaint = unsuitable(granted)
     if complaint:
         close(handle)
         raise CardError(
@@ -36,7 +39,15 @@ def opened(pcm: str, direction: Direction, shape: Shape) -> Opened:
             f"{pcm}: the card grants {complaint}; the station needs periods of 10 ms of 16, 24 or 32 bit at 8 kHz or "
             "more, best 16 bit at 48 kHz. Define the PCM as `type plug` over it in asound.conf, which converts.",
         )
-    return handle, granted_shape(handle.info())
+    return handle, granted_shape(granted)
+
+
+def info(handle: Any) -> dict[str, Any]:
+    """What alsa-lib granted. Its keys are kept for good: CPython interns them, and would otherwise do so anew for each
+    PCM that is opened, until its table of all interned names, 0.9 MB, is made anew at twice the size."""
+    granted: dict[str, Any] = handle.info()
+    _KEYS.update(map(sys.intern, granted))
+    return granted
 
 
 def unsuitable(granted: dict[str, Any]) -> str:

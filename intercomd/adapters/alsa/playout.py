@@ -9,7 +9,7 @@ import alsaaudio
 
 from intercomd.adapters.alsa.faults import LIMIT_S, gone, says, stuck
 from intercomd.adapters.alsa.hung import HungPcms
-from intercomd.adapters.alsa.opening import Open, close
+from intercomd.adapters.alsa.opening import Open, close, info
 from intercomd.adapters.alsa.shape import ToCard
 from intercomd.core.events import Card
 from intercomd.media import fill
@@ -32,7 +32,7 @@ class AlsaPlayout:
     def _begin(self, *, told: bool = True) -> None:
         self._handle, self._shape = self._open()
         self._to_card = ToCard(self._shape)
-        buffer_frames = self._shape.ours(self._handle.info()["buffer_size"])
+        buffer_frames = self._shape.ours(info(self._handle)["buffer_size"])
         self._fill = fill.empty(buffer_frames, time.monotonic(), told=told)
         self._fresh = True
 
