@@ -1,5 +1,5 @@
-"""The watchdog's food: systemd hears `alive` only while the event loop runs (this task does) and the playout thread
-moves. The store's health is reported but withholds nothing: a dying card must not end a call."""
+"""The watchdog's food: systemd hears `alive` only while the event loop runs (this task does) and both audio threads
+move. The store's health is reported but withholds nothing: a dying card must not end a call."""
 
 import asyncio
 import os
@@ -7,11 +7,12 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from intercomd.ports import Levels, Supervisor
+from intercomd.ports import Supervisor
 
 PERIOD_S = 1.0
 STALLED_S = 5.0
-"""The playout thread moves every 10 ms, also without a card; this long without is a dead thread."""
+"""The playout thread moves every 10 ms, also without a card; a turn of the capture thread takes at most 1.75 s of
+back-off and the opening of a PCM. This long without one is a dead thread, as a driver that never returns leaves it."""
 _STAT, _STATM = Path("/proc/self/stat"), Path("/proc/self/statm")
 """Made once: a path interns its parts, and a name that is interned and dropped for each status makes CPython's table of
 them be made anew at twice the size some day."""
@@ -21,23 +22,29 @@ class Stalled(RuntimeError):
     """A thread that must move does not: the process ends and is restarted."""
 
 
-async def watch(levels: Callable[[], Levels], failed: Callable[[], BaseException | None], supervisor: Supervisor,
-                on_tick: Callable[[], None]) -> None:  # fmt: skip
-    """Until cancelled. Raises `Stalled`, or what an audio thread died of."""
-    moved_s, played = time.monotonic(), -1
+async def watch(turns: Callable[[], Mapping[str, int]], failed: Callable[[], BaseException | None],
+                supervisor: Supervisor, on_tick: Callable[[], None]) -> None:  # fmt: skip
+    """Until cancelled. `turns` counts, for each thread that must move, how often it has. Raises `Stalled`, or what an
+    audio thread died of."""
+    seen: dict[str, tuple[int, float]] = {}
     period_s = min(PERIOD_S, supervisor.watchdog_s or PERIOD_S)
     while True:
         cause = failed()
         if cause is not None:
             raise cause
-        now = levels().periods_played
-        if now != played:
-            moved_s, played = time.monotonic(), now
-        if time.monotonic() - moved_s > STALLED_S:
-            raise Stalled(f"the playout thread has not moved for {STALLED_S} s")
+        _look(turns(), seen, time.monotonic())
         supervisor.alive()
         on_tick()
         await asyncio.sleep(period_s)
+
+
+def _look(turns: Mapping[str, int], seen: dict[str, tuple[int, float]], now_s: float) -> None:
+    for thread, count in turns.items():
+        before, since_s = seen.get(thread, (-1, now_s))
+        if count != before:
+            seen[thread] = (count, now_s)
+        elif now_s - since_s > STALLED_S:
+            raise Stalled(f"the {thread} thread has not moved for {STALLED_S} s")
 
 
 def process_age_s() -> float:

@@ -147,7 +147,7 @@ async def _watch(parts: Parts, daemon: Daemon, clock: StationClock) -> None:
             clock.rest()
         daemon.tick()
 
-    await watch(parts.engine.levels, lambda: parts.engine.failed, parts.supervisor, tick)
+    await watch(parts.engine.turns, lambda: parts.engine.failed, parts.supervisor, tick)
 
 
 async def _load(store: Store, journal: Journal) -> Loaded:

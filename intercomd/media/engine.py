@@ -177,6 +177,10 @@ class Engine:
         """What voice processing does."""
         return VoiceStatus() if self._processing is None else self._processing.status()
 
+    def turns(self) -> Mapping[str, int]:
+        """How often each audio thread has come round: proof of life, with or without a card."""
+        return {"playout": self._playout.periods, "capture": self._capture.turns}
+
     def levels(self) -> Levels:
         """Any thread, no lock: each figure is right by itself. `periods_played` counts on without a card."""
         playout, capture = self._playout, self._capture

@@ -204,6 +204,8 @@ class CaptureLine:
         self.meter = _Meter()
         self.wake = clock.wakeup()
         self.periods = 0
+        self.turns = 0
+        """Of `step`, whether there was something to do or not: proof of life."""
         self.live = False
         """A period has been read for the call and the PCM is open: what the microphone LED shows."""
         self._card, self._sink, self._clock = card, sink, clock
@@ -226,6 +228,7 @@ class CaptureLine:
 
     def step(self) -> None:
         """One period, or a wait until there is something to do."""
+        self.turns += 1
         if self._stream is not None and (self._stream_pcm != self.pcm or not self._needed):
             self.close()
         if self._stream is None and (wait_s := self._wait_s()) > 0:
