@@ -28,6 +28,8 @@ class Tone(StrEnum):
     RINGBACK = "ringback"
     BUSY = "busy"
     RECONNECTING = "reconnecting"
+    LOCATE = "locate"
+    """Somebody looks for this station."""
     ERROR_NOT_ALLOWED = "error_not_allowed"
     ERROR_NOT_FOUND = "error_not_found"
     ERROR_NETWORK = "error_network"

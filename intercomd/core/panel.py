@@ -60,6 +60,8 @@ class Surroundings:
     """The state is volatile: a power cut would lose the call."""
     half_duplex: bool = False
     """Only one end is heard at a time."""
+    sought: bool = False
+    """Somebody looks for this station (`intercomctl locate`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +87,10 @@ def view(station: Station, around: Surroundings) -> View:
         ("error", _error_light(error)),
         ("microphone", _microphone_light(around)),
     )
+    if around.sought and station.call is None:
+        # The microphone's lamp never says anything but the truth.
+        lights = tuple((led, light if led == "microphone" else Light.FAST) for led, light in lights)
+        return View(shown(station.call), lights, Tone.LOCATE, error)
     return View(shown(station.call), lights, _tone(station), error)
 
 

@@ -19,7 +19,7 @@ DONE, FAILED, USAGE, UNREACHABLE, TRY_AGAIN = 0, 1, 2, 69, 75
 
 DEFAULT_SOCKET = "/run/intercomd/control"
 RETRY_S = 0.5
-COMMANDS = ("status", "call", "answer", "hangup", "speaker", "volume", "door", "watch")
+COMMANDS = ("status", "call", "answer", "hangup", "speaker", "volume", "door", "locate", "watch")
 VOLUMES = ("voice", "ring", "prompts")
 
 

@@ -55,6 +55,7 @@ from intercomd.texts import Language, text
 METRICS_PERIOD_S = 5.0
 XRUN_REPORT_PERIOD_S = 60.0
 FAILED_ATTEMPTS_SHOWN = 5
+LOCATE_S = 15.0
 
 _CARD_CODES = {Card.MISSING: ErrorCode.CARD_MISSING, Card.BUSY: ErrorCode.CARD_BUSY, Card.DENIED: ErrorCode.CARD_DENIED}
 
@@ -115,6 +116,7 @@ class Daemon:
         self._card_reason = ""
         self._pins_code: ErrorCode | None = None
         self._xrun_reported_s = float("-inf")
+        self._sought_until_s = float("-inf")
         self._metrics: Debounce[str, Metrics] = Debounce(METRICS_PERIOD_S)
         self._view: View | None = None
         self._status_text = ""
@@ -317,6 +319,7 @@ class Daemon:
             self._pins_code,
             store_failing=parts.interpreter.store_failing,
             half_duplex=self._half_duplex,
+            sought=self._loop.time() < self._sought_until_s,
         )
         now = view(self._station, around)
         self._view = now
@@ -387,6 +390,7 @@ class Daemon:
             "hangup": self._command_hangup,
             "speaker": self._command_speaker,
             "volume": self._command_volume,
+            "locate": self._command_locate,
             "door": lambda _arguments: self.open_door(),
             "drive": self._command_drive,
         }
@@ -433,6 +437,14 @@ class Daemon:
                 return None
             case _:
                 return 'the "kind" of a volume is voice, ring or prompts; without it, all of them'
+
+    def _command_locate(self, _arguments: dict[str, Any]) -> str | None:
+        if self._station.call is not None:
+            return "this station is in a call"
+        self._sought_until_s = self._loop.time() + LOCATE_S
+        self._loop.call_later(LOCATE_S, self.refresh)
+        self.refresh()
+        return None
 
     def _command_drive(self, arguments: dict[str, Any]) -> str | None:
         if not self._simulated:

@@ -45,6 +45,9 @@ def loop_of(tone: Tone) -> Pcm:
         case Tone.RINGING:
             chime = [_bell(_E5, 0.7, -8.0), _bell(_C5, 1.1, -8.0)]
             return _loop([_overlapped(chime, 0.45)], 2.5)
+        case Tone.LOCATE:
+            steps = [_bell(pitch_hz, 0.25, -8.0) for pitch_hz in (_C5, _E5, _G5, _C6)]
+            return _loop([_overlapped(steps, 0.12)], 1.2)
         case Tone.RECONNECTING:
             return _loop([_beep(330.0, 0.12, -28.0), _pause(0.12), _beep(330.0, 0.12, -28.0)], 2.0)
         case _:

@@ -5,8 +5,9 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 
+from intercomd.demo.control import ControlError
 from intercomd.demo.house import House
-from tests.e2e.test_station import People, nothing_left_behind, nothing_left_of_the_household
+from tests.e2e.test_station import People, nothing_left_behind, nothing_left_of_the_household, sounds
 
 __all__ = ["nothing_left_behind", "nothing_left_of_the_household"]
 
@@ -39,6 +40,20 @@ async def test_lifting_the_handset_answers_and_putting_it_down_hangs_up(people: 
     await people.phase("flat", "connected")
     await people.house.ask("flat", "drive", button="hook", pressed=True)
     await people.phase("door", "idle")
+    await people.phase("flat", "idle")
+
+
+async def test_a_station_that_is_looked_for_flashes_and_sounds(people: People) -> None:
+    await people.house.ask("flat", "locate")
+    status = await people.see("flat", sounds)
+    patterns = status["panel"]["patterns"]
+    assert {led for led, light in patterns.items() if light == "fast"} == {*patterns} - {"microphone"}
+    assert status["phase"] == "idle"
+    await people.press("door", "call")
+    await people.see("flat", lambda status: status["panel"]["patterns"]["talking"] == "off")
+    with pytest.raises(ControlError, match="in a call"):
+        await people.house.ask("flat", "locate")
+    await people.press("door", "hangup")
     await people.phase("flat", "idle")
 
 

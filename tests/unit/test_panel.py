@@ -107,3 +107,12 @@ def test_lasting_faults_light_the_error_lamp() -> None:
 def test_idle_is_quiet() -> None:
     dark = tuple((led, Light.OFF) for led in ("ringing", "talking", "error", "microphone"))
     assert view(IDLE, Surroundings()) == View(Shown.IDLE, (("ready", Light.ON), *dark), None, None)
+
+
+def test_a_station_that_is_looked_for_shows_it_but_a_call_comes_first() -> None:
+    sought = Surroundings(sought=True)
+    seen = view(IDLE, sought)
+    assert seen.tone is Tone.LOCATE
+    assert {led: light for led, light in seen.lights if light is not Light.FAST} == {"microphone": Light.OFF}
+    ringing = in_phase(Phase.RINGING_IN)
+    assert view(ringing, sought) == view(ringing, Surroundings())
