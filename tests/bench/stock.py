@@ -1,11 +1,11 @@
 """The peer: a station of stock aiortc, as its examples would make it, on the same ALSA adapter with the same fill.
 
-    python -m tests.bench.stock CAPTURE_PCM PLAYOUT_PCM
+    python -m tests.bench.stock CAPTURE_PCM PLAYOUT_PCM [ADDRESS]
 
 Captured periods become `AudioFrame`s of 20 ms for aiortc's own encoder; what its receive track gives is mixed down and
 played through a FIFO that begins at one frame; what an underrun cost is skipped, as the station does. aiortc is
-untouched but for one thing: aioice offers no loopback address by itself, so here it is told that 127.0.0.1 is the only
-one (the station has `[ice] allow_loopback`).
+untouched but for one thing: aioice offers no loopback address by itself, so here it is told that ADDRESS, 127.0.0.1 if
+there is none, is the only one (the station has `[ice] allow_loopback`).
 
 JSON lines: `{"ready_s": …}`, the age of the process when its audio is open; then, on `{"do": "offer"}` or a
 description, its own description; and once `{"first_voice_t_ns": …}`, CLOCK_MONOTONIC, when the first audible frame came
@@ -115,9 +115,9 @@ def say(message: dict[str, Any]) -> None:
     print(json.dumps(message), flush=True)
 
 
-async def station(capture_pcm: str, playout_pcm: str) -> None:
+async def station(capture_pcm: str, playout_pcm: str, address: str = "127.0.0.1") -> None:
     """Until its input ends."""
-    aioice.ice.get_host_addresses = lambda use_ipv4, use_ipv6: ["127.0.0.1"]  # noqa: ARG005
+    aioice.ice.get_host_addresses = lambda use_ipv4, use_ipv6: [address]  # noqa: ARG005
     loudspeaker, microphone = Loudspeaker(playout_pcm), Microphone(capture_pcm)
     for part in (loudspeaker, microphone):
         await asyncio.to_thread(part.moving.wait, OPEN_LIMIT_S)

@@ -238,6 +238,12 @@ class Laboratory:
         self._spaces.append(host)
         return host
 
+    def space(self, name: str) -> Space:
+        """A machine without any interface but `lo`."""
+        space = Space(self._named(name))
+        self._spaces.append(space)
+        return space
+
     def nat(self, name: str, segment: Segment, address: str, *, inside: str, symmetric: bool) -> Nat:
         """A router between `segment` and a network of its own, in which it has the address `inside`."""
         nat = Nat(self._named(name), segment, address, inside, len(self._names), symmetric=symmetric)
