@@ -5,14 +5,16 @@ a figure that people feel after a power cut.
 """
 
 import argparse
+import os
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from intercomd import __version__
 
 if TYPE_CHECKING:
-    from intercomd.config import Config
+    from intercomd.config import Config, ConfigError
     from intercomd.config.loading import Part
 
 DONE, CONFIGURATION = 0, 78
@@ -27,6 +29,7 @@ COMMANDS = """commands:
   hub invite NAME                      print a link that signs in one browser of a resident, once
   hub revoke NAME                      end a station's token or a resident's sessions, at once
   hub list                             who is known, who is connected
+  fault [--config FILE]                say and show why the station does not start, until it does
   check-config FILE                    name every mistake of a configuration file
   demo [--scripted] [--json FILE]      a hub and two stations on this machine, with a panel page
   replay FILE                          feed a log of events to the call logic again
@@ -57,9 +60,32 @@ def _device(argv: list[str]) -> int:
     def run(config: "Config") -> int:
         from intercomd.device.run import main as run_station
 
+        _forget_mistakes()
         return run_station(config)
 
-    return _with_config(options.config, "device", run)
+    return _with_config(options.config, "device", run, _tell_mistakes)
+
+
+def _tell_mistakes(error: "ConfigError") -> None:
+    from intercomd.device.unusable import tell
+
+    tell(error, os.environ)
+
+
+def _forget_mistakes() -> None:
+    from intercomd.device.unusable import leave
+
+    leave((), os.environ)
+
+
+def _fault(argv: list[str]) -> int:
+    parser = _config_parser("fault", "Say and show why the station does not start, until it does.")
+    station = "the runtime directory of the station that failed; default: %(default)s"
+    parser.add_argument("--left-in", default="/run/intercomd", metavar="DIRECTORY", help=station)
+    options = parser.parse_args(argv)
+    from intercomd.device.fault import main as tell
+
+    return tell(Path(options.config), Path(options.left_in))
 
 
 def _hub(argv: list[str]) -> int:
@@ -77,7 +103,7 @@ def _hub(argv: list[str]) -> int:
 
         return run_hub(config)
 
-    return _with_config(options.config, "hub", run)
+    return _with_config(options.config, "hub", run, None if rest else _tell_mistakes)
 
 
 def _check_config(argv: list[str]) -> int:
@@ -109,6 +135,7 @@ def _replay(argv: list[str]) -> int:
 _RUN: dict[str, Callable[[list[str]], int]] = {
     "device": _device,
     "hub": _hub,
+    "fault": _fault,
     "check-config": _check_config,
     "demo": _demo,
     "replay": _replay,
@@ -119,7 +146,7 @@ def _config_parser(command: str, description: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog=f"intercomd {command}",
         description=description,
-        epilog=None if command == "device" else COMMANDS,
+        epilog=COMMANDS if command == "hub" else None,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
@@ -127,14 +154,22 @@ def _config_parser(command: str, description: str) -> argparse.ArgumentParser:
     return parser
 
 
-def _with_config(file: str, part: "Part | None", run: "Callable[[Config], int]") -> int:
-    """Run with the configuration; every mistake in it, also one that only shows later, goes to stderr."""
+def _with_config(
+    file: str,
+    part: "Part | None",
+    run: "Callable[[Config], int]",
+    tell: "Callable[[ConfigError], None] | None" = None,
+) -> int:
+    """Run with the configuration; its mistakes, also one that only shows later, go to `tell`, else to stderr."""
     from intercomd.config import ConfigError, load
 
     try:
         return run(load(file, part))
     except ConfigError as error:
-        sys.stderr.write(f"{error}\n")
+        if tell is None:
+            sys.stderr.write(f"{error}\n")
+        else:
+            tell(error)
         return CONFIGURATION
 
 

@@ -6,7 +6,7 @@ one `ConfigError` that lists every mistake. Secrets are never part of a `Config`
 """
 
 from intercomd.config.credentials import hub_token, ice_servers, turn_secret
-from intercomd.config.loading import load
+from intercomd.config.loading import load, salvage
 from intercomd.config.mistakes import ConfigError, Mistake
 from intercomd.config.tables import Audio, Call, Config, Hub, Ice, IceServer, Panel, Station
 
@@ -24,5 +24,6 @@ __all__ = [
     "hub_token",
     "ice_servers",
     "load",
+    "salvage",
     "turn_secret",
 ]

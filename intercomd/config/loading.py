@@ -41,6 +41,21 @@ def load(path: Path | str, part: Part | None = None, environ: Mapping[str, str] 
     return _with_environment(config, environ)
 
 
+def salvage(path: Path | str) -> Config:
+    """What can be used of a file that has mistakes: every key that is right by itself, defaults for all others. For
+    telling of the mistakes by the station's own lamps and loudspeaker. Never raises."""
+    try:
+        document = _parse(Path(path))
+    except ConfigError:
+        return Config()
+    hints = typing.get_type_hints(Config, include_extras=True)
+    tables = {name: table for name, table in document.items() if name in hints and isinstance(table, dict)}
+    for name, table in tables.items():
+        wrong = {mistake.where.split(".")[1].split("[")[0] for mistake in _key_mistakes(name, table, hints[name])}
+        tables[name] = {key: value for key, value in table.items() if key not in wrong}
+    return msgspec.convert(tables, Config, strict=True)
+
+
 def allowed(hint: Any) -> str:
     """What a key of this type may be, in words."""
     info = inspect.type_info(hint)

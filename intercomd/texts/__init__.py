@@ -3,6 +3,7 @@
 - `phase.*`: the shown phases, `ringing` apart for the caller and the callee;
 - `error.*`: the five `ErrorKind`s in residents' words, by the kind's value;
 - `code.*` and `advice.*`: what happened and what to do, by the `ErrorCode`'s name (advice where it has one);
+- `fault.*`: what a station with a faulty configuration writes, `spoken.*`: what it says (`speaking`);
 - `button.*`, `led.*`, `page.*`: the panel's labels; `ctl.*`: what `intercomctl` writes.
 """
 

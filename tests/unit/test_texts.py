@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from intercomd.config import Config
 from intercomd.core.panel import LEDS
 from intercomd.core.station import Shown
 from intercomd.errors import ErrorCode, ErrorKind
@@ -24,6 +25,7 @@ DERIVED = {
     *(f"advice.{code.name}" for code in ErrorCode if code.value.advice),
     *(f"led.{led}" for led in LEDS),
     *(f"button.{button}" for button in BUTTONS),
+    *(f"spoken.{said}" for said in ("configuration", "file", *Config.__struct_fields__)),
 }
 """Keys that the code makes from an enum's members."""
 
