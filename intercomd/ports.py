@@ -299,6 +299,11 @@ class Media(Protocol):
         """By how much the far end's clock is found to run faster than the card's; 0.0 while nothing is corrected."""
         ...
 
+    @property
+    def packet_s(self) -> float:
+        """How long the far end's packets of voice last: a part of its way to the ear."""
+        ...
+
     async def close(self) -> None: ...
 
 

@@ -125,7 +125,14 @@ class Audio(Table, frozen=True):
             description="Opus bit rate of the near end's voice; from 36000 on losses are mended at full bandwidth.",
         ),
     ] = 48000
-    frame_ms: Annotated[Literal[20, 10], Meta(description="Opus frame: 10 means less delay and more packets.")] = 20
+    frame_ms: Annotated[
+        Literal[20, 10, "auto"],
+        Meta(
+            description="Length of a packet of voice. 10: heard 10 ms sooner, for nearly 4 % of a core more and twice "
+            "the packets. `auto`: 10 while nothing is lost, the round trip is below 20 ms, the peer takes it and the "
+            "process uses less than a quarter of a core; else 20."
+        ),
+    ] = 20
     fec: Annotated[
         bool, Meta(description="In-band error correction: a lost packet is partly rebuilt from the next one.")
     ] = True

@@ -20,6 +20,8 @@ class Connection(Protocol):
     def metrics(self) -> Metrics | None: ...
     @property
     def drift_ppm(self) -> float: ...
+    @property
+    def packet_s(self) -> float: ...
 
 
 class Sound(Protocol):
@@ -37,12 +39,11 @@ class CallFigures:
         self,
         media: Connection,
         sound: Sound,
-        frame_s: float,
         now_s: Callable[[], float] = time.monotonic,
         cpu_s: Callable[[], float] = time.process_time,
     ) -> None:
-        """`frame_s`: of a packet of voice. `cpu_s`: the process's."""
-        self._media, self._sound, self._frame_s, self._now_s, self._cpu_s = media, sound, frame_s, now_s, cpu_s
+        """`cpu_s`: the process's."""
+        self._media, self._sound, self._now_s, self._cpu_s = media, sound, now_s, cpu_s
         self._earlier: Metrics | None = None
         self._last: Metrics | None = None
         self._begin(None)
@@ -85,7 +86,7 @@ class CallFigures:
         elapsed_s = self._now_s() - self._began_s
         return Here(
             queued_s=levels.playout_queued_ms / 1000,
-            frame_s=self._frame_s,
+            packet_s=self._media.packet_s,
             erle_db=self._sound.voice.erle_db,
             xruns=max(0, levels.xruns - self._began_xruns),
             drift_ppm=self._media.drift_ppm,

@@ -202,7 +202,7 @@ def _assemble(
         processing=_processing(config, daemon),
         push_to_talk=config.audio.push_to_talk,
     )
-    figures = CallFigures(media, engine, config.audio.frame_ms / 1000)
+    figures = CallFigures(media, engine)
     outbox = Outbox(store, signalling, journal)
     ice = IceServers(
         ice_servers(config.ice, os.environ),

@@ -12,7 +12,7 @@ from weakref import WeakValueDictionary
 
 from intercomd.core.protocol import Candidate, IceServer, Metrics, Sdp
 from intercomd.media.jitter import Counts
-from intercomd.media.pcm import PERIOD_FRAMES, SILENCE, Pcm, VoiceSink, VoiceSource
+from intercomd.media.pcm import PERIOD_FRAMES, RATE_HZ, SILENCE, Pcm, VoiceSink, VoiceSource
 from intercomd.media.periods import PeriodRing
 from intercomd.media.quality import BufferDelay, NetworkStats, Timing, metrics
 from intercomd.ports import MediaListener
@@ -280,6 +280,11 @@ class FakeMedia:
     def drift_ppm(self) -> float:
         """Both ends have one clock."""
         return 0.0
+
+    @property
+    def packet_s(self) -> float:
+        """A usual one's."""
+        return _PERIODS_PER_PACKET * PERIOD_FRAMES / RATE_HZ
 
     async def close(self) -> None:
         """Idempotent."""

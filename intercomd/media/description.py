@@ -17,6 +17,10 @@ _CANDIDATE = "a=candidate:"
 _END = "a=end-of-candidates"
 _TYPES = ("host", "srflx", "relay")
 _OPUS = re.compile(r"a=rtpmap:\d+ opus/48000", re.IGNORECASE)
+_OPUS_TYPES = re.compile(r"^a=rtpmap:(\d+) opus/48000", re.IGNORECASE | re.MULTILINE)
+_PARAMETERS = re.compile(r"^a=fmtp:(\d+) ([^\r\n]*)", re.MULTILINE)
+_SHORTEST = re.compile(r"(?:^|;)\s*minptime=(\d{1,3})\s*(?:;|$)", re.IGNORECASE)
+_PREFERRED = re.compile(r"^a=ptime:(\d{1,3})\s*$", re.MULTILINE)
 _REQUIRED = (
     (re.compile(r"m=audio "), "no audio section"),
     (_OPUS, "no Opus in it"),
@@ -76,3 +80,15 @@ def sanitised(sdp: str) -> Sanitised:
         if not (line.startswith(_CANDIDATE) and line not in kept) and (ended or not line.startswith(_END))
     ]  # fmt: skip
     return Sanitised("\r\n".join(passing) + "\r\n", ended, left_out)
+
+
+def takes_short_packets(sdp: str, packet_ms: int = 10) -> bool:
+    """Whether the peer says of its Opus that packets of `packet_ms` are welcome (RFC 7587 section 6.1: `minptime`).
+    Who says nothing is left with the usual 20 ms: any decoder could take less, its buffer may count in packets."""
+    types = set(_OPUS_TYPES.findall(sdp))
+    shortest = [
+        int(found[1]) for kind, parameters in _PARAMETERS.findall(sdp)
+        if kind in types and (found := _SHORTEST.search(parameters))
+    ]  # fmt: skip
+    preferred = _PREFERRED.search(sdp)
+    return bool(shortest) and max(shortest) <= packet_ms and (preferred is None or int(preferred[1]) <= packet_ms)

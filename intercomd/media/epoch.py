@@ -7,12 +7,15 @@ fail ends in one event with its reason. Runs on the event loop.
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from time import process_time
 from typing import Protocol
 
 from intercomd.core.protocol import Candidate, Metrics, Sdp
-from intercomd.media.description import DescriptionError, sanitised, usable
+from intercomd.media.description import DescriptionError, sanitised, takes_short_packets, usable
+from intercomd.media.near_end import SentVoice
 from intercomd.media.quality import BufferDelay, NetworkStats, Timing, metrics, smoothed_loss
-from intercomd.media.voice import ReceivedVoice, SentVoice
+from intercomd.media.sending import Report
+from intercomd.media.voice import ReceivedVoice
 from intercomd.media.watchdog import Limits, Pulse, Watchdog
 
 _MAX_WAITING_CANDIDATES = 64
@@ -130,6 +133,8 @@ class Epoch:
         self._other_packets = 0
         self._network = NetworkStats()
         self._peer_loss = 0.0
+        self._takes_short = False
+        self._cpu_s, self._reported_s = process_time(), self._loop.time()
         self._timing = Timing(self._loop.time())
         self._peer = make_peer(self._hear_first, self.fail)
         self._tasks = [self._loop.create_task(self._live(), name=f"media epoch {number}")]
@@ -232,6 +237,7 @@ class Epoch:
         self._stage = f"the peer's {sdp.type} was not taken"
         clean = sanitised(sdp.sdp)
         self._left_out += clean.left_out
+        self._takes_short = takes_short_packets(clean.sdp)
         await self._peer.take(Sdp(sdp.type, clean.sdp))
 
     async def _feed_candidates(self) -> None:
@@ -266,6 +272,8 @@ class Epoch:
             await asyncio.sleep(_WATCH_S)
             if turn % _STATS_EVERY == 0 or self._peer.voice_packets == heard:
                 await self._read_statistics()
+            if turn % _STATS_EVERY == 0:
+                self._report()
             turn, heard = turn + 1, self._peer.voice_packets
             self._judge(self._watchdog.feed(self._loop.time(), heard + self._other_packets, self._peer.checks))
         return self._failure
@@ -277,7 +285,16 @@ class Epoch:
             return
         self._other_packets = max(self._other_packets, packets - self._peer.voice_packets)
         self._peer_loss = smoothed_loss(self._peer_loss, self._network.peer_loss)
-        self._sent.expect_loss(self._peer_loss)
+
+    def _report(self) -> None:
+        """Once a second, however often the statistics are read: what is sent is laid out by counting reports."""
+        cpu_s, now_s = process_time(), self._loop.time()
+        cpu_ratio = (cpu_s - self._cpu_s) / max(now_s - self._reported_s, _WATCH_S)
+        self._cpu_s, self._reported_s = cpu_s, now_s
+        network = self._network
+        self._sent.report(
+            Report(self._peer_loss, network.round_trip_s, network.peer_jitter_s, cpu_ratio, self._takes_short)
+        )
 
     def _judge(self, pulse: Pulse | None) -> None:
         if pulse is Pulse.UP:

@@ -63,7 +63,7 @@ class Encoder:
         self, *, bitrate_bps: int = 48_000, frame_ms: int = 20, fec: bool = True, dtx: bool = False, complexity: int = 6
     ) -> None:
         """Raises `OpusError` without libopus or for settings that it refuses."""
-        self.frames = RATE_HZ * frame_ms // 1000
+        self.set_frame_ms(frame_ms)
         self._library = library()
         self._packet = ctypes.create_string_buffer(_MAX_PACKET_BYTES)
         error = c_int()
@@ -89,6 +89,14 @@ class Encoder:
             self._state, contiguous.ctypes.data, self.frames, self._packet, _MAX_PACKET_BYTES
         )
         return ctypes.string_at(self._packet, _checked(size, "opus_encode"))
+
+    def set_frame_ms(self, frame_ms: int) -> None:
+        """10 or 20, from the next packet on. Its copy of the packet before is only of use if both are equally long."""
+        self.frames = RATE_HZ * frame_ms // 1000
+
+    def set_bitrate(self, bitrate_bps: int) -> None:
+        """6,000 to 510,000."""
+        self._control(_SET_BITRATE, bitrate_bps)
 
     def expect_loss(self, percent: int) -> None:
         """How much loss the error correction is laid out for, 0 to 100."""

@@ -39,6 +39,8 @@ class NetworkStats:
     round_trip_s: float | None = None
     peer_loss: float | None = None
     """The share of our packets that the peer missed lately."""
+    peer_jitter_s: float | None = None
+    """Of our packets, as the peer sees it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,11 +61,11 @@ class BufferDelay:
 
 @dataclass(frozen=True, slots=True)
 class Here:
-    """The station's own figures in a call. `queued_s`: what waits in the playout PCM; `frame_s`: how long a packet of
-    voice lasts, here and, taken to be so, at the far end."""
+    """The station's own figures in a call. `queued_s`: what waits in the playout PCM; `packet_s`: how long
+    the far end's packets last."""
 
     queued_s: float = 0.0
-    frame_s: float = 0.02
+    packet_s: float = 0.02
     erle_db: float | None = None
     xruns: int = 0
     drift_ppm: float = 0.0
@@ -74,14 +76,20 @@ def network_stats(entries: Iterable[object]) -> NetworkStats:
     """From the entries of an aiortc `RTCStatsReport`; unknown entries are ignored."""
     found = {str(getattr(entry, "type", "")): entry for entry in entries}
     inbound, peer = found.get("inbound-rtp"), found.get("remote-inbound-rtp")
-    jitter, fraction = _number(inbound, "jitter"), _number(peer, "fractionLost")
+    fraction = _number(peer, "fractionLost")
     return NetworkStats(
         packets_received=_count(inbound, "packetsReceived"),
         packets_lost=_count(inbound, "packetsLost"),
-        jitter_s=_plausible(None if jitter is None else jitter / RATE_HZ),
+        jitter_s=_jitter_s(inbound),
         round_trip_s=_plausible(_number(peer, "roundTripTime")),
         peer_loss=None if fraction is None else min(1.0, max(0.0, fraction / 256)),
+        peer_jitter_s=_jitter_s(peer),
     )
+
+
+def _jitter_s(entry: object) -> float | None:
+    jitter = _number(entry, "jitter")
+    return None if jitter is None else _plausible(jitter / RATE_HZ)
 
 
 def _number(entry: object, name: str) -> float | None:
@@ -172,7 +180,7 @@ def mouth_to_ear_s(figures: Metrics, here: Here) -> float | None:
     if figures.round_trip_time is None or figures.buffer_delay is None:
         return None
     queued_s = max(0.0, here.queued_s - _PERIOD_S)
-    return here.frame_s + _LOOK_AHEAD_S + figures.round_trip_time / 2 + figures.buffer_delay + queued_s
+    return here.packet_s + _LOOK_AHEAD_S + figures.round_trip_time / 2 + figures.buffer_delay + queued_s
 
 
 def score(figures: Metrics, delay_s: float) -> float | None:

@@ -1,11 +1,10 @@
-"""The voice between the audio threads and the event loop: Opus is decoded and encoded in the audio threads, whose clock
-is the card; the loop only hands packets over. Both objects live as long as the process; an epoch resets them."""
+"""The far end's voice between the event loop and the playout thread: Opus is decoded in the playout thread, whose clock
+is the card; the loop only hands packets over. It lives as long as the process; an epoch resets it."""
 
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 from threading import Lock
-from time import monotonic, monotonic_ns, thread_time
+from time import monotonic, monotonic_ns
 
 import numpy as np
 
@@ -21,27 +20,23 @@ from intercomd.media.jitter import (
     ReceiveBuffer,
     Recover,
 )
-from intercomd.media.opus import Decoder, Encoder, OpusError
+from intercomd.media.opus import Decoder, OpusError
 from intercomd.media.packet import Packet, duration_frames
 from intercomd.media.pcm import PERIOD_FRAMES, RATE_HZ, SILENCE, Pcm
 from intercomd.media.periods import PeriodRing, split
-from intercomd.media.sending import Sending, affordable, expected_loss_percent, reported
 from intercomd.media.stretch import lengthened, shortened
 
 _HAND_OVER_FRAMES = RATE_HZ * 120 // 1000
 """What waits for the playout thread at most; older packets go (a card that stopped must not leave old voice)."""
+_USUAL_FRAMES = 960
+"""A packet's length before the first one (RFC 7587 section 6.1: `ptime`)."""
 _DECODED_MS = 40
 """Kept of voice that was decoded elsewhere."""
-_WAITING_FRAMES = RATE_HZ * 100 // 1000
-"""What waits for the event loop at most."""
 _FADE_FROM_FRAMES = RATE_HZ * 40 // 1000
 _RAMP_FRAMES = 240
 """5 ms: voice that returns does not click."""
 _AUDIBLE_PEAK = 32
 """−60 dBFS: more than the noise that Opus makes of digital silence, less than a quiet room."""
-_SILENCE_BPS = 16_000
-_COST_FRAMES = RATE_HZ
-"""How often the encoder's cost is looked at."""
 
 
 class ReceivedVoice:
@@ -59,6 +54,7 @@ class ReceivedVoice:
         self._buffer = buffer or (FixedBuffer(buffer_ms) if buffer_ms else AdaptiveBuffer())
         self._lock = Lock()  # held through a decode; only close() ever waits for it
         self._packets: deque[Packet] = deque()
+        self._packet_frames = _USUAL_FRAMES
         self._decoded = PeriodRing(buffer_ms or _DECODED_MS)
         self._left_over: Pcm = SILENCE[:0]
         self._takes_pcm = False
@@ -78,7 +74,9 @@ class ReceivedVoice:
 
     def deliver(self, packet: Packet) -> None:
         """Hand a packet to the playout thread."""
-        limit = max(2, _HAND_OVER_FRAMES // (duration_frames(packet.payload) or PERIOD_FRAMES))
+        frames = duration_frames(packet.payload)
+        self._packet_frames = frames or self._packet_frames
+        limit = max(2, _HAND_OVER_FRAMES // (frames or PERIOD_FRAMES))
         while len(self._packets) >= limit:
             self.overrun += 1
             try:
@@ -98,6 +96,7 @@ class ReceivedVoice:
         """Another stream begins; nothing of the last one is heard any more."""
         self._asked += 1
         self._packets.clear()
+        self._packet_frames = _USUAL_FRAMES
         self._takes_pcm = False
         self._decoded.clear()
         self._left_over = SILENCE[:0]
@@ -121,6 +120,11 @@ class ReceivedVoice:
     def target_s(self) -> float:
         """The delay that the receive buffer aims at."""
         return self._buffer.target_frames / RATE_HZ
+
+    @property
+    def packet_s(self) -> float:
+        """How long the far end's packets last, by the latest of them."""
+        return self._packet_frames / RATE_HZ
 
     @property
     def drift_ppm(self) -> float:
@@ -246,140 +250,3 @@ class ReceivedVoice:
 def _ramp(pcm: Pcm, start: float, end: float) -> None:
     """Scale `pcm` in place from one gain to another."""
     np.multiply(pcm, np.linspace(start, end, len(pcm), dtype=np.float32), out=pcm, casting="unsafe")
-
-
-@dataclass(frozen=True, slots=True)
-class SentFrame:
-    """A frame of the near end's voice on its way: where capture was when it began, in frames of 48 kHz, and its Opus
-    packet, or None where DTX found nothing worth sending."""
-
-    at_frames: int
-    payload: bytes | None
-
-
-class SentVoice:
-    """The near end's voice, a `VoiceSink`. `push` belongs to the capture thread, everything else to the event loop."""
-
-    def __init__(
-        self, *, bitrate_bps: int = 48_000, frame_ms: int = 20, fec: bool = True, dtx: bool = False,
-        complexity: int = 6, cpu_s: Callable[[], float] = thread_time,
-    ) -> None:  # fmt: skip
-        """`complexity` is lowered on a processor that is too slow for it; `cpu_s` tells the capture thread's processor
-        time. Raises `OpusError` without libopus."""
-        self._bitrate_bps, self._complexity, self._cpu_s = bitrate_bps, complexity, cpu_s
-        self._encoder = Encoder(bitrate_bps=bitrate_bps, frame_ms=frame_ms, fec=fec, dtx=dtx, complexity=complexity)
-        self.frames = self._encoder.frames
-        """Frames of 48 kHz per packet."""
-        self.silence = _silent_packet(frame_ms)
-        """A packet of silence, to be sent while nothing is pushed."""
-        self._dtx = dtx
-        self._lock = Lock()  # held through an encode; only close() ever waits for it
-        self._frame: Pcm = np.zeros(self.frames, np.int16)
-        self._filled = 0
-        self._pushed_frames = 0
-        self._waiting: deque[SentFrame] = deque()
-        self._wake: Callable[[], None] | None = None
-        self._asked = self._begun = 0
-        self._sending = Sending()
-        self._expected_percent = -1
-        self._coded_frames, self._coding_s = 0, 0.0
-        self._closed = False
-        self.dropped = 0
-        """Packets dropped because the event loop did not take them."""
-
-    # --------------------------------------------------------------------------------------------- capture thread
-
-    def push(self, period: Pcm) -> None:
-        """Take one period, shape (480,); dropped while nothing is being sent."""
-        wake = self._wake
-        if wake is None:
-            return
-        with self._lock:
-            if self._closed:
-                return
-            if self._begun != self._asked:
-                self._begin()
-            self._frame[self._filled : self._filled + PERIOD_FRAMES] = period
-            self._filled += PERIOD_FRAMES
-            self._pushed_frames += PERIOD_FRAMES
-            if self._filled < self.frames:
-                return
-            self._filled = 0
-            payload = self._encoded()
-        self._hand_over(SentFrame(self._pushed_frames - self.frames, payload))
-        wake()
-
-    def _begin(self) -> None:
-        self._begun = self._asked
-        self._encoder.reset()
-        self._filled = 0
-
-    def _encoded(self) -> bytes | None:
-        percent = expected_loss_percent(self._sending, self._bitrate_bps)
-        if percent != self._expected_percent:
-            self._expected_percent = percent
-            self._encoder.expect_loss(percent)
-        began_s = self._cpu_s()
-        payload = self._encoder.encode(self._frame)
-        self._weigh_cost(self._cpu_s() - began_s)
-        return None if self._dtx and len(payload) <= 2 else payload
-
-    def _weigh_cost(self, coding_s: float) -> None:
-        self._coding_s += coding_s
-        self._coded_frames += self.frames
-        if self._coded_frames < _COST_FRAMES:
-            return
-        lower = affordable(self._complexity, self._coding_s, self._coded_frames / RATE_HZ)
-        self._coded_frames, self._coding_s = 0, 0.0
-        if lower != self._complexity:
-            self._complexity = lower
-            self._encoder.set_complexity(lower)
-
-    def _hand_over(self, frame: SentFrame) -> None:
-        while len(self._waiting) >= _WAITING_FRAMES // self.frames:
-            self.dropped += 1
-            try:
-                self._waiting.popleft()
-            except IndexError:  # the event loop was faster
-                break
-        self._waiting.append(frame)
-
-    # ------------------------------------------------------------------------------------------------ event loop
-
-    def start(self, wake: Callable[[], None]) -> None:
-        """Begin another stream: encode from now on. `wake` is called in the capture thread after each packet; it must
-        neither block nor raise."""
-        self._asked += 1
-        self._waiting.clear()
-        self._sending = Sending()
-        self._wake = wake
-
-    def stop(self) -> None:
-        """Drop what is pushed. Idempotent."""
-        self._wake = None
-        self._waiting.clear()
-
-    def take(self) -> SentFrame | None:
-        """The oldest frame that waits, or None."""
-        try:
-            return self._waiting.popleft()
-        except IndexError:
-            return None
-
-    def expect_loss(self, ratio: float) -> None:
-        """The loss that the peer reports, 0 to 1, about once a second: error correction is laid out for it."""
-        self._sending = reported(self._sending, ratio)
-
-    def close(self) -> None:
-        """Free the encoder; `push` does nothing from now on. Idempotent."""
-        self.stop()
-        with self._lock:
-            self._closed = True
-            self._encoder.close()
-
-
-def _silent_packet(frame_ms: int) -> bytes:
-    with Encoder(bitrate_bps=_SILENCE_BPS, frame_ms=frame_ms, fec=False, complexity=0) as encoder:
-        zeros = np.zeros(encoder.frames, np.int16)
-        packets = [encoder.encode(zeros) for _ in range(10)]  # the first ones still settle
-    return packets[-1]

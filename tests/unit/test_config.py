@@ -133,7 +133,7 @@ def test_all_mistakes_are_told_at_once(tmp_path: Path) -> None:
     assert found["station.langauge"].startswith("unknown key; did you mean `language`?")
     assert found["calls"].startswith("unknown table; did you mean `call`?")
     assert found["station.language"] == 'is "de"; "en" or "zh"'
-    assert found["audio.frame_ms"] == "is 15; 10 or 20"
+    assert found["audio.frame_ms"] == 'is 15; 10, 20 or "auto"'
     assert found["audio.buffer_ms"] == "is 121; a whole number from 0 to 120"
     assert found["panel.buttons.call"] == "is 28; a whole number from 2 to 27"
     assert found["ice.servers[1].urls"].startswith("is missing")

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from intercomd.media.description import MAX_CANDIDATES, DescriptionError, sanitised, usable
+from intercomd.media.description import MAX_CANDIDATES, DescriptionError, sanitised, takes_short_packets, usable
 
 HOST = "a=candidate:1 1 udp 2130706431 192.0.2.7 40000 typ host"
 LOCAL = "a=candidate:2 1 udp 2113937151 5f9f4a3e-0c53-4d4b-9d35-0d9ad1f5b6ff.local 54321 typ host generation 0"
@@ -97,3 +97,20 @@ def test_any_lines_are_judged(lines: list[str]) -> None:
         return
     assert ".local" not in clean.sdp
     assert (END in clean.sdp) <= clean.ended
+
+
+@pytest.mark.parametrize(
+    ("lines", "takes"),
+    [
+        (["a=fmtp:111 minptime=10;useinbandfec=1"], True),
+        (["a=fmtp:111 useinbandfec=1; minptime=3"], True),
+        (["a=fmtp:111 minptime=10;useinbandfec=1", "a=ptime:10", "a=maxptime:60"], True),
+        (["a=fmtp:111 minptime=20;useinbandfec=1"], False),
+        (["a=fmtp:111 minptime=10", "a=ptime:20"], False),
+        (["a=fmtp:111 useinbandfec=1"], False),
+        (["a=fmtp:63 minptime=10"], False),
+        ([], False),
+    ],
+)
+def test_a_peer_takes_short_packets_if_it_says_so_of_its_opus(lines: list[str], takes: bool) -> None:
+    assert takes_short_packets(text(HOST, *lines)) is takes

@@ -9,8 +9,10 @@ import pytest
 
 from intercomd.core.protocol import Candidate, Sdp
 from intercomd.media.epoch import Described, Epoch, EpochLimits, Lost, PeerError, Silent, Up, Word
+from intercomd.media.near_end import SentVoice
 from intercomd.media.quality import NetworkStats
-from intercomd.media.voice import ReceivedVoice, SentVoice
+from intercomd.media.sending import Report
+from intercomd.media.voice import ReceivedVoice
 from tests.unit.test_description import HOST, LOCAL, text
 
 pytestmark = pytest.mark.platform("libopus")
@@ -101,8 +103,8 @@ class Stage:
         assert epoch is self.epoch
         self.words.append((round(asyncio.get_running_loop().time(), 1), word))
 
-    async def come_up(self) -> None:
-        self.epoch.apply(OFFER)
+    async def come_up(self, offer: Sdp = OFFER) -> None:
+        self.epoch.apply(offer)
         await asyncio.sleep(0.01)
         self.peer.hear()
         await asyncio.sleep(0)
@@ -227,16 +229,27 @@ def test_statistics_are_read_once_a_second_while_voice_comes(run: Run) -> None:
     run(script())
 
 
-def test_error_correction_hears_of_the_peers_loss(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("parameters", ["", "a=fmtp:111 minptime=10;useinbandfec=1"])
+def test_the_sending_side_hears_of_the_path_once_a_second(
+    run: Run, monkeypatch: pytest.MonkeyPatch, parameters: str
+) -> None:
+    """Also while nothing comes, when the statistics are read ten times as often."""
+
     async def script() -> None:
         stage = Stage()
-        told: list[float] = []
-        monkeypatch.setattr(stage.sent, "expect_loss", told.append)
-        stage.peer.network = NetworkStats(peer_loss=0.2)
-        await stage.come_up()
-        await stage.talk(1)
+        told: list[Report] = []
+        monkeypatch.setattr(stage.sent, "report", told.append)
+        stage.peer.network = NetworkStats(peer_loss=0.2, round_trip_s=0.03, peer_jitter_s=0.004)
+        await stage.come_up(Sdp("offer", text(HOST, parameters)))
+        await stage.talk(2)
+        for _ in range(80):
+            stage.peer.other_packets += 1
+            await asyncio.sleep(0.1)
         await stage.close()
-        assert set(told) == {0.2}
+        assert len(told) in (10, 11)
+        assert {(report.loss, report.round_trip_s, report.jitter_s) for report in told} == {(0.2, 0.03, 0.004)}
+        assert {report.takes_short for report in told} == {bool(parameters)}
+        assert all(report.cpu_ratio is not None and 0 <= report.cpu_ratio < 1 for report in told[1:])
 
     run(script())
 

@@ -20,10 +20,10 @@ class Station:
 
     def __init__(self) -> None:
         self.connection: Metrics | None = UP
-        self.drift_ppm = 25.0
+        self.drift_ppm, self.packet_s = 25.0, 0.02
         self.voice = VoiceStatus(erle_db=30.0)
         self.xruns, self.now_s, self.cpu_s = 3, 100.0, 7.0
-        self.figures = CallFigures(self, self, 0.02, lambda: self.now_s, lambda: self.cpu_s)
+        self.figures = CallFigures(self, self, lambda: self.now_s, lambda: self.cpu_s)
 
     def metrics(self) -> Metrics | None:
         return self.connection

@@ -80,10 +80,10 @@ CONNECTED = Metrics(
 
 def test_the_delay_from_mouth_to_ear_is_the_sum_of_its_parts() -> None:
     """20 ms of framing, 6.5 of look-ahead, half of 20, 40 in the buffer, 15 queued before the period."""
-    figures = completed(CONNECTED, Here(queued_s=0.025, frame_s=0.02))
+    figures = completed(CONNECTED, Here(queued_s=0.025, packet_s=0.02))
     assert figures.mouth_to_ear == pytest.approx(0.02 + 0.0065 + 0.01 + 0.04 + 0.015)
     assert figures.mos == pytest.approx(mos(figures.mouth_to_ear, 0.1), abs=0.005)
-    assert completed(CONNECTED, Here(frame_s=0.01)).mouth_to_ear == pytest.approx(0.0665), "nothing is queued"
+    assert completed(CONNECTED, Here(packet_s=0.01)).mouth_to_ear == pytest.approx(0.0665), "nothing is queued"
 
 
 def test_longer_gaps_of_the_same_loss_are_worse() -> None:

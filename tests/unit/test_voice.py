@@ -8,17 +8,13 @@ import numpy as np
 import pytest
 
 from intercomd.media.jitter import Decision, FixedBuffer, Play
-from intercomd.media.opus import Decoder, Encoder
-from intercomd.media.packet import Packet, carries_fec
+from intercomd.media.opus import Encoder
+from intercomd.media.packet import Packet
 from intercomd.media.pcm import PERIOD_FRAMES, SILENCE, Pcm, level_dbfs
-from intercomd.media.voice import ReceivedVoice, SentVoice
+from intercomd.media.voice import ReceivedVoice
 from tests.unit.sounds import best_alignment, likeness, speech
 
 pytestmark = pytest.mark.platform("libopus")
-
-
-def ignore() -> None:
-    """A wake-up that nobody needs."""
 
 
 class Ear(ReceivedVoice):
@@ -237,167 +233,6 @@ def test_delivery_and_pull_from_two_threads(received: ReceivedVoice) -> None:
 
 
 # ------------------------------------------------------------------------------------------------------ sent voice
-
-
-@pytest.fixture
-def sent() -> Iterator[SentVoice]:
-    voice = SentVoice()
-    yield voice
-    voice.close()
-
-
-def push(sent: SentVoice, pcm: Pcm) -> None:
-    for at in range(0, len(pcm), PERIOD_FRAMES):
-        sent.push(pcm[at : at + PERIOD_FRAMES])
-
-
-@pytest.mark.parametrize("frame_ms", [10, 20])
-def test_pushed_voice_becomes_packets(frame_ms: int) -> None:
-    sent, voice, woken, decoded = SentVoice(frame_ms=frame_ms), speech(1, 48_000), [0], []
-    taken = []
-
-    def wake() -> None:
-        woken[0] += 1
-        frame = sent.take()
-        assert frame is not None
-        taken.append(frame)
-
-    sent.start(wake)
-    push(sent, voice)
-    sent.close()
-    assert woken[0] == 1000 // frame_ms
-    assert [frame.at_frames for frame in taken] == list(range(0, 48_000, frame_ms * 48))
-    with Decoder() as decoder:
-        for frame in taken:
-            assert frame.payload
-            decoded.append(decoder.decode(frame.payload).copy())
-    assert best_alignment(voice[:40_000], np.concatenate(decoded))[1] > 0.8
-
-
-def test_nothing_is_encoded_before_start_and_after_stop(sent: SentVoice) -> None:
-    push(sent, speech(1, 9600))
-    assert sent.take() is None
-    sent.start(ignore)
-    push(sent, speech(1, 9600))
-    sent.stop()
-    assert sent.take() is None
-    push(sent, speech(1, 9600))
-    assert sent.take() is None
-
-
-def test_the_oldest_are_dropped_beyond_100_ms(sent: SentVoice) -> None:
-    sent.start(ignore)
-    push(sent, speech(1, 48_000))
-    waiting = []
-    while (frame := sent.take()) is not None:
-        waiting.append(frame.at_frames)
-    assert waiting == [at * 960 for at in range(45, 50)]
-    assert sent.dropped == 45
-
-
-def test_a_new_start_begins_with_a_whole_frame(sent: SentVoice) -> None:
-    sent.start(ignore)
-    sent.push(speech(1, 480))
-    sent.start(ignore)
-    sent.push(speech(2, 480))
-    assert sent.take() is None
-    sent.push(speech(2, 480))
-    assert sent.take() is not None
-
-
-def test_dtx_frames_are_marked_and_not_carried() -> None:
-    sent = SentVoice(dtx=True)
-    kinds = []
-
-    def wake() -> None:
-        frame = sent.take()
-        assert frame is not None
-        kinds.append(frame.payload is None)
-
-    sent.start(wake)
-    push(sent, np.zeros(96_000, np.int16))
-    sent.close()
-    assert len(kinds) == 100
-    assert 50 < sum(kinds) < 100
-
-
-def test_the_packet_of_silence_is_silent_and_small(sent: SentVoice) -> None:
-    assert 3 <= len(sent.silence) <= 40
-    with Decoder() as decoder:
-        for _ in range(20):
-            quiet = decoder.decode(sent.silence)
-            assert len(quiet) == 960
-            assert np.abs(quiet).max() <= 4
-
-
-def taken_while(sent: SentVoice, pcm: Pcm, loss: float | None) -> list[bytes]:
-    payloads = []
-
-    def wake() -> None:
-        frame = sent.take()
-        assert frame is not None
-        payloads.append(frame.payload or b"")
-
-    sent.start(wake)
-    if loss is not None:
-        sent.expect_loss(loss)
-    push(sent, pcm)
-    return payloads
-
-
-@pytest.mark.parametrize("bitrate_bps", [24_000, 28_000, 36_000, 44_000, 48_000, 64_000])
-def test_copies_are_sent_before_any_loss_was_reported(bitrate_bps: int) -> None:
-    sent = SentVoice(bitrate_bps=bitrate_bps)
-    payloads = taken_while(sent, speech(3, 96_000), None)
-    sent.close()
-    assert sum(map(carries_fec, payloads)) > len(payloads) / 2
-
-
-def test_copies_are_left_out_while_nothing_is_lost_and_come_back_with_the_first_loss(sent: SentVoice) -> None:
-    payloads: list[bytes] = []
-
-    def wake() -> None:
-        frame = sent.take()
-        assert frame is not None
-        payloads.append(frame.payload or b"")
-
-    def copies(loss: float, reports: int) -> int:
-        for _ in range(reports):
-            sent.expect_loss(loss)
-        payloads.clear()
-        push(sent, speech(3, 48_000))
-        return sum(map(carries_fec, payloads))
-
-    sent.start(wake)
-    assert copies(0.0, 10) > 20
-    assert copies(0.0, 10) <= 1
-    assert copies(0.02, 1) > 20
-
-
-def test_a_slow_processor_codes_with_less_effort() -> None:
-    """It takes 4 of 20 ms for each frame, until the complexity is low enough."""
-    now_s, asked = [0.0], [0]
-
-    def cpu_s() -> float:
-        asked[0] += 1
-        if asked[0] % 2 == 0:
-            now_s[0] += 0.004 if sent._complexity > 4 else 0.001
-        return now_s[0]
-
-    sent = SentVoice(cpu_s=cpu_s)
-    payloads = taken_while(sent, speech(3, 240_000), None)
-    sent.close()
-    assert sent._complexity == 4
-    assert len(payloads) == 250
-
-
-def test_push_after_close_does_nothing() -> None:
-    sent = SentVoice()
-    sent.start(ignore)
-    sent.close()
-    sent.close()
-    sent.push(SILENCE)
-    assert sent.take() is None
 
 
 @pytest.mark.parametrize("ppm", [-600, 600])

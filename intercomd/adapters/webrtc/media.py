@@ -12,8 +12,10 @@ from intercomd.adapters.webrtc.sound import ask_for_error_correction, seam_intac
 from intercomd.adapters.webrtc.spare import Spare
 from intercomd.core.protocol import Candidate, IceServer, Metrics, Sdp
 from intercomd.media.epoch import Described, Epoch, EpochLimits, Lost, Silent, Up, Word
+from intercomd.media.near_end import SentVoice
 from intercomd.media.pcm import VoiceSink, VoiceSource
-from intercomd.media.voice import ReceivedVoice, SentVoice
+from intercomd.media.sending import PacketMs
+from intercomd.media.voice import ReceivedVoice
 from intercomd.media.watchdog import Limits
 from intercomd.ports import MediaListener
 
@@ -26,7 +28,7 @@ class WebRtcMedia:
         listener: MediaListener | None = None,
         *,
         bitrate_bps: int = 48_000,
-        frame_ms: int = 20,
+        frame_ms: PacketMs = 20,
         fec: bool = True,
         dtx: bool = False,
         complexity: int = 6,
@@ -153,6 +155,11 @@ class WebRtcMedia:
     def drift_ppm(self) -> float:
         """Between the far end's clock and the card's."""
         return self._received.drift_ppm if self._current is not None else 0.0
+
+    @property
+    def packet_s(self) -> float:
+        """The far end's."""
+        return self._received.packet_s
 
     async def close(self) -> None:
         """Everything ends: connections, codecs. Idempotent."""

@@ -25,9 +25,10 @@ from intercomd.adapters.webrtc.ice import (
 from intercomd.adapters.webrtc.sound import SEAM, Sink, VoiceTrack, opus_only
 from intercomd.core.protocol import Candidate, Sdp
 from intercomd.media.epoch import PeerError
+from intercomd.media.near_end import SentVoice
 from intercomd.media.pcm import RATE_HZ
 from intercomd.media.quality import NetworkStats, network_stats
-from intercomd.media.voice import ReceivedVoice, SentVoice
+from intercomd.media.voice import ReceivedVoice
 
 _GATHERED_LIMIT_S, _CLOSED_LIMIT_S, _ABANDONED_LIMIT_S = 1.0, 0.7, 0.2
 """Closing: 2 s in all."""

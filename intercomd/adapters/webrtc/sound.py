@@ -14,10 +14,10 @@ from aiortc import RTCRtpReceiver
 from aiortc.codecs import CODECS
 from aiortc.mediastreams import MediaStreamTrack
 
+from intercomd.media.near_end import SentVoice
 from intercomd.media.packet import Packet
 from intercomd.media.pcm import RATE_HZ
 from intercomd.media.timeline import Timeline
-from intercomd.media.voice import SentVoice
 
 SEAM = "_RTCRtpReceiver__jitter_buffer"
 _OPUS_PARAMETERS = {"minptime": 10, "useinbandfec": 1}
@@ -84,7 +84,7 @@ class VoiceTrack(MediaStreamTrack):
     async def recv(self) -> "av.Packet[Any]":
         """The next packet of voice, or of silence when its time has come."""
         if self._timeline is None:
-            self._timeline = Timeline(self._voice.frames, self._running.time())
+            self._timeline = Timeline(self._running.time())
             if not self._detached:
                 self._voice.start(self._wake_from_capture)
         while True:
@@ -96,11 +96,11 @@ class VoiceTrack(MediaStreamTrack):
     def _ready(self, timeline: Timeline) -> "av.Packet[Any] | None":
         now_s = self._running.time()
         while not self._detached and (frame := self._voice.take()) is not None:
-            timestamp = timeline.voice(frame.at_frames, now_s)
+            timestamp = timeline.voice(frame.at_frames, frame.frames, now_s)
             if frame.payload is not None:
                 return _av_packet(frame.payload, timestamp)
         if now_s >= timeline.due_s:
-            return _av_packet(self._voice.silence, timeline.silence(now_s))
+            return _av_packet(self._voice.silence, timeline.silence(self._voice.silence_frames, now_s))
         return None
 
     async def _wait_until(self, due_s: float) -> None:

@@ -14,10 +14,12 @@ from aiortc.rtp import RtpPacket
 from intercomd.demo.listen import read_wav
 from intercomd.demo.sound import sentence
 from intercomd.media.jitter import Counts, Decision, Play, ReceiveBuffer, Recover, Silence
+from intercomd.media.near_end import SentVoice
 from intercomd.media.opus import Decoder
 from intercomd.media.packet import Packet, duration_frames
 from intercomd.media.pcm import PERIOD_FRAMES, RATE_HZ, SILENCE, Pcm
-from intercomd.media.voice import ReceivedVoice, SentVoice
+from intercomd.media.sending import PacketMs
+from intercomd.media.voice import ReceivedVoice
 from tests.bench.audio.traces import Times, Trace
 
 _BEGAN_S: Final = 1000.0
@@ -36,11 +38,11 @@ def speech(seconds: float, voice: int = 0) -> Pcm:
 
 
 @cache
-def packets(seconds: float, voice: int = 0, frame_ms: int = 20) -> list[bytes]:
+def packets(seconds: float, voice: int = 0, frame_ms: PacketMs = 20) -> list[bytes]:
     return encoded(speech(seconds, voice), frame_ms)
 
 
-def encoded(sound: Pcm, frame_ms: int = 20) -> list[bytes]:
+def encoded(sound: Pcm, frame_ms: PacketMs = 20) -> list[bytes]:
     """As a station sends it as long as nothing is reported to be lost."""
     sent, payloads = SentVoice(frame_ms=frame_ms), list[bytes]()
 
