@@ -10,9 +10,11 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from intercomd.media.pcm import PERIOD_FRAMES, RATE_HZ, Pcm
+from intercomd.media.narrow import FACTOR, NARROW_FRAMES, Wave
+from intercomd.media.pcm import RATE_HZ, Pcm
 
-DECIMATION: Final = 6
+_HALVED: Final = 2
+DECIMATION: Final = FACTOR * _HALVED
 _RATE: Final = RATE_HZ // DECIMATION
 _WINDOW: Final = 4000
 """Half a second, of which the echo may be late by `LONGEST_S`."""
@@ -42,11 +44,11 @@ def chirp() -> Pcm:
 
 
 class EchoDelay:
-    """For the capture thread. `see` takes what `Reference.matching` gave and the period that was captured."""
+    """For the capture thread. `see` takes what `Reference.matching` gave and the period that was captured, at 16 kHz,
+    and does nothing else with them until there is enough for a look."""
 
     def __init__(self) -> None:
-        self._reference = np.zeros(_WINDOW, np.float32)
-        self._captured = np.zeros(_WINDOW, np.float32)
+        self._sounds: Wave = np.zeros((2, _HALVED * _WINDOW), np.float32)
         band = np.fft.rfftfreq(_FFT, 1 / _RATE)
         self._band = ((band > _LOW_HZ) & (band < _HIGH_HZ)).astype(np.float32)
         self.clear()
@@ -60,25 +62,27 @@ class EchoDelay:
         self.audible = False
         """The last look, in which the far end was loud, found an echo."""
 
-    def see(self, reference: Pcm, captured: Pcm) -> bool:
-        """Returns whether this period completed a look, in which the far end was loud enough to tell something."""
-        until = self._at + PERIOD_FRAMES // DECIMATION
-        self._reference[self._at : until] = _decimated(reference)
-        self._captured[self._at : until] = _decimated(captured)
+    def see(self, reference: Wave, captured: Wave) -> bool:
+        """Both of shape (160,). Returns whether this period completed a look, in which the far end was loud enough to
+        tell something."""
+        until = self._at + NARROW_FRAMES
+        self._sounds[0, self._at : until] = reference
+        self._sounds[1, self._at : until] = captured
         self._at = until
-        if until < _WINDOW:
+        if until < _HALVED * _WINDOW:
             return False
         looked = self._look()
         # Half of the window stays, so that an echo across its edge is seen as well.
-        self._reference[:_STEP] = self._reference[_STEP:]
-        self._captured[:_STEP] = self._captured[_STEP:]
-        self._at = _STEP
+        self._at = _HALVED * _STEP
+        self._sounds[:, : self._at] = self._sounds[:, self._at :]
         return looked
 
     def _look(self) -> bool:
-        if float(np.dot(self._reference, self._reference)) < _LOUD**2 * _WINDOW:
+        # Its poor stop band aliases both sides alike, and nothing above 3.5 kHz is looked at.
+        sounds = self._sounds[:, ::_HALVED] + self._sounds[:, 1::_HALVED]
+        if float(np.dot(sounds[0], sounds[0])) < _LOUD**2 * _WINDOW * _HALVED**2:
             return False
-        ahead, heard = np.fft.rfft(self._reference, _FFT), np.fft.rfft(self._captured, _FFT)
+        ahead, heard = np.fft.rfft(sounds, _FFT)
         cross = heard * np.conj(ahead)
         self._mean = _KEPT * self._mean + (cross / (np.abs(cross) + 1e-3)).astype(np.complex64)
         lags = np.abs(np.fft.irfft(self._mean * self._band)[:_LAGS])
@@ -88,9 +92,3 @@ class EchoDelay:
         if self.audible:
             self.delay_frames = peak * DECIMATION
         return True
-
-
-def _decimated(period: Pcm) -> npt.NDArray[np.float32]:
-    """A mean over six: its poor stop band aliases both sides alike, and nothing above 3.5 kHz is looked at."""
-    mean: npt.NDArray[np.float32] = period.reshape(-1, DECIMATION).mean(axis=1, dtype=np.float32)
-    return mean

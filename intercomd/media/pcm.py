@@ -39,11 +39,11 @@ class VoiceSink(Protocol):
         ...
 
 
-def level_dbfs(period: Pcm) -> float:
+def level_dbfs(period: Pcm | npt.NDArray[np.float32]) -> float:
     """RMS level relative to a full-scale square wave, in dBFS; −96.0 for silence."""
     if period is SILENCE or not len(period):
         return _FLOOR_DBFS
-    wave = period.astype(np.float32)
+    wave = period.astype(np.float32, copy=False)
     power = float(np.dot(wave, wave)) / len(wave)
     return max(_FLOOR_DBFS, 10.0 * math.log10(power / 32768.0**2)) if power > 0 else _FLOOR_DBFS
 

@@ -3,7 +3,7 @@ gain, and half duplex where there is no canceller or it does not do.
 
     playout thread   card.write(period) ──▶ Reference (what was really played, xruns as silence)
     capture thread   card.read() ─▶ high-pass ─▶ canceller ◀─ Reference.matching ─▶ half duplex ─▶ encoder
-                                         └─ meters: delay of the echo, ERLE, double talk ─┘
+                                         └─ at 16 kHz: delay of the echo, ERLE, double talk ─┘
 
 The canceller is a library that takes most of a second to load: that happens in a thread of its own, and until it is
 there the microphone is on half duplex.
@@ -23,6 +23,7 @@ from intercomd.media.duplex import HalfDuplex
 from intercomd.media.echo_delay import EchoDelay
 from intercomd.media.erle import EchoMeter
 from intercomd.media.highpass import HighPass
+from intercomd.media.narrow import Narrower, Wave
 from intercomd.media.pcm import PERIOD_FRAMES, RATE_HZ, Pcm, level_dbfs
 
 POOR_DB: Final = 12.0
@@ -77,7 +78,8 @@ class VoiceProcessing:
         self._on_failed, self._on_half_duplex = on_failed, on_half_duplex
         self.play_chirp = play_chirp
         self.reference = Reference()
-        self._highpass = HighPass()
+        self._highpass, self._narrower = HighPass(), Narrower(2)
+        self._metered = switches.echo or switches.engine == "half-duplex"
         self._tracker, self._meter, self._duplex = EchoDelay(), EchoMeter(), HalfDuplex()
         self._canceller: Canceller | None = None
         self._double_talk: DoubleTalk | None = None
@@ -198,9 +200,8 @@ class VoiceProcessing:
             period = self._highpass(period)
         canceller = self._canceller
         sent = period if canceller is None else self._cancelled(canceller, period, reference)
-        if self._tracker.see(reference, period) and self._tracker.audible:
-            self._found()
-        sent = self._metered(reference, period, sent)
+        if self._metered:
+            sent = self._judged(self._narrower(period, reference), period, sent)
         self._period_s += (time.thread_time() - began_s - self._period_s) * _CPU_SMOOTHING
         return sent
 
@@ -213,8 +214,11 @@ class VoiceProcessing:
             self._on_failed(str(error))
             return period
 
-    def _metered(self, reference: Pcm, period: Pcm, sent: Pcm) -> Pcm:
-        self._levels.append(level_dbfs(reference))
+    def _judged(self, narrow: Wave, period: Pcm, sent: Pcm) -> Pcm:
+        """`narrow`: the period and its reference. The period to send."""
+        if self._tracker.see(narrow[1], narrow[0]) and self._tracker.audible:
+            self._found()
+        self._levels.append(level_dbfs(narrow[1]))
         late = (self._tracker.delay_frames or 0) // PERIOD_FRAMES
         reference_dbfs = self._levels[max(0, len(self._levels) - 1 - late)]
         both = self._double_talk is not None and self._double_talk.both
@@ -231,7 +235,7 @@ class VoiceProcessing:
         if self._double_talk is not None and self._canceller is not None:
             trusted = audible and not self._proving
             gain_db = self._meter.near_gain_db if self._switches.gain else 0.0
-            sent = self._double_talk.blend(period, reference, sent, talk, trusted=trusted, gain_db=gain_db)
+            sent = self._double_talk.blend(period, narrow, sent, talk, trusted=trusted, gain_db=gain_db)
         return self._duplex(sent, talk, active=self._gated)
 
     def _doubt(self) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import pytest
 
-from intercomd.adapters.livekit_apm import load_livekit
+from intercomd.adapters.livekit_apm import LivekitCanceller, load_livekit
 from intercomd.fakes.canceller import FakeCanceller
 from intercomd.media.canceller import Canceller, CancellerError
 from intercomd.media.pcm import PERIOD_FRAMES, RATE_HZ, Pcm
@@ -27,7 +27,14 @@ def _loaded_once() -> None:
     livekit().close()
 
 
-@pytest.fixture(params=[lambda: FakeCanceller(0.5, ECHO_FRAMES), livekit], ids=["fake", "livekit"])
+def livekit_by_its_own_messages() -> Canceller:
+    return load_livekit(echo=True, noise=False, gain=False, direct=False)
+
+
+@pytest.fixture(
+    params=[lambda: FakeCanceller(0.5, ECHO_FRAMES), livekit, livekit_by_its_own_messages],
+    ids=["fake", "livekit", "livekit's messages"],
+)
 def canceller(request: pytest.FixtureRequest) -> Iterator[Canceller]:
     made: Canceller = request.param()
     yield made
@@ -85,3 +92,16 @@ def test_takes_a_hint_of_the_delay_and_closes_twice(canceller: Canceller) -> Non
     canceller.close()
     with pytest.raises(CancellerError):
         canceller.process(silence, silence)
+
+
+def test_the_direct_way_is_there_and_hears_the_same() -> None:
+    """The private names of the package: without them processing costs twice as much, and nobody would notice."""
+    played = speech(1, RATE_HZ)
+    heard = np.concatenate([np.zeros(ECHO_FRAMES), played[:-ECHO_FRAMES] * 0.5]).astype(np.int16)
+    direct, public = livekit(), livekit_by_its_own_messages()
+    assert isinstance(direct, LivekitCanceller)
+    assert direct.late_frames == public.late_frames
+    assert np.array_equal(through(direct, heard, played), through(public, heard, played))
+    assert "_request" in direct._way.process.__qualname__
+    direct.close()
+    public.close()

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from intercomd.media.echo_delay import CHIRP_S, EchoDelay, chirp
+from intercomd.media.narrow import Narrower
 from intercomd.media.pcm import PERIOD_FRAMES, RATE_HZ, Pcm
 from tests.unit.sounds import speech
 
@@ -22,9 +23,10 @@ def echo(sound: Pcm, delay_frames: int, seed: int = 1) -> Pcm:
 
 
 def listened(reference: Pcm, captured: Pcm) -> EchoDelay:
-    delay = EchoDelay()
+    delay, narrower = EchoDelay(), Narrower(2)
     for at in range(0, len(reference) - PERIOD_FRAMES + 1, PERIOD_FRAMES):
-        delay.see(reference[at : at + PERIOD_FRAMES], captured[at : at + PERIOD_FRAMES])
+        played, heard = narrower(reference[at : at + PERIOD_FRAMES], captured[at : at + PERIOD_FRAMES])
+        delay.see(played, heard)
     return delay
 
 
