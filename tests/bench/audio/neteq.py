@@ -7,11 +7,12 @@ Many connections share a page and run at once, because nothing here is faster th
 
 import asyncio
 import base64
+import gc
 import math
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cache
@@ -139,12 +140,25 @@ async def played(everything: Sequence[Sent]) -> list[Played]:
         page = await stack.enter_async_context(_page())
         for track in tracks:
             await stack.enter_async_context(_connected(page, track))
-        await asyncio.sleep(SETTLING_S)
-        await page.evaluate("begin()")
-        await asyncio.gather(*(track.speak(sent) for track, sent in zip(tracks, everything, strict=True)))
-        await asyncio.sleep(_TAIL_S)
-        await page.evaluate("end()")
+        with _uncollected():
+            await asyncio.sleep(SETTLING_S)
+            await page.evaluate("begin()")
+            await asyncio.gather(*(track.speak(sent) for track, sent in zip(tracks, everything, strict=True)))
+            await asyncio.sleep(_TAIL_S)
+            await page.evaluate("end()")
         return [await _result(page, index, track) for index, track in enumerate(tracks)]
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """A full garbage collection of what the judges import holds up all senders by 40 ms, which NetEQ then takes for the
+    network's jitter."""
+    gc.collect()
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
 
 
 @cache
