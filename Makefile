@@ -3,7 +3,7 @@ SHELL := /bin/bash
 PY := .venv/bin/python
 export PYTHON
 
-.PHONY: help demo test lint pytest mutants bench bench-page crash bench-recovery reference install uninstall clean setup-run setup-test
+.PHONY: image test-vm test-image help demo test lint pytest mutants bench bench-audio bench-page crash bench-recovery reference install uninstall clean setup-run setup-test setup-bench
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -27,6 +27,9 @@ mutants: setup-test ## plant each known mistake alone: some test must fail for e
 bench: setup-test ## measure; results in build/bench/
 	@$(PY) -m tests.bench $(ARGS)
 
+bench-audio: setup-bench ## the audio engine beside its peers, a quarter of an hour; figures and plots; needs root
+	@$(PY) -m tests.bench $(or $(ARGS),audio)
+
 bench-recovery: setup-test ## cut, kill, hang and move what a call needs, and time its voice; needs root
 	@$(PY) -m tests.bench $(or $(ARGS),recovery)
 
@@ -36,6 +39,15 @@ bench-page: setup-test ## measure the resident's page in Chromium
 crash: setup-test ## cut the power at every instant of the store's life (SHORT=1: two minutes; SEED=N LEVEL=block|vfs|full)
 	@$(PY) -m tests.crash $(if $(SHORT),--short) $(if $(SEED),--seed $(SEED)) $(if $(LEVEL),--level $(LEVEL)) \
 		$(if $(WHERE_POSSIBLE),--where-possible)
+
+image: setup-run ## the card of a Raspberry Pi, build/image/intercomd-VERSION-arm64.img.xz; needs root
+	@$(PY) -m hw.image $(ARGS)
+
+test-vm: setup-test ## the station on a whole machine with the shipped kernel, 25 minutes; needs root (ARGS=SCENE)
+	@$(PY) -m tests.vm $(ARGS)
+
+test-image: setup-test ## the card of `make image` boots and reads its configuration; needs root
+	@$(PY) -m tests.image $(ARGS)
 
 reference: setup-run ## rewrite README.md's configuration reference
 	@$(PY) -m intercomd.config README.md
@@ -55,3 +67,6 @@ setup-run:
 
 setup-test:
 	@.ci/setup test
+
+setup-bench:
+	@.ci/setup bench

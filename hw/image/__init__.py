@@ -1,4 +1,4 @@
-"""`make image`: the bootable image of a station, and the trees of Debian that it and the tests' machines are made of."""
+"""`make image`: the bootable image of a station, and the trees of Debian that it and the tests' machines are of."""
 
 from pathlib import Path
 

@@ -15,7 +15,7 @@ FIRST_MIB = 4
 
 
 def ext4(told: Step, file: Path, label: str, size_mib: int, source: Path | None = None, *, inodes: int = 0) -> None:
-    """An ext4 in a file, filled from a folder. mke2fs writes a journal, but none of what it fills in goes through it."""
+    """An ext4 in a file, with a journal, filled from a folder."""
     file.unlink(missing_ok=True)
     command = ["mke2fs", "-q", "-t", "ext4", "-L", label, "-E", "lazy_itable_init=0,lazy_journal_init=0", "-m", "1"]
     if inodes:

@@ -42,7 +42,9 @@ class Step:
             text = output.read()
         if done.returncode:
             tail = "\n".join(text.splitlines()[-TAIL_LINES:])
-            raise SystemExit(f"\n{tail}\nimage: {self.title}: {command[0]} failed with status {done.returncode} (above)")
+            raise SystemExit(
+                f"\n{tail}\nimage: {self.title}: {command[0]} failed with status {done.returncode} (above)"
+            )
         return text
 
 
@@ -63,7 +65,9 @@ def step(title: str) -> Iterator[Step]:
         if sys.stderr.isatty():
             shown.join()
         with contextlib.suppress(BrokenPipeError):
-            sys.stderr.write(f"\r\033[K==> {title}: {now.taken_s:.0f} s\n" if sys.stderr.isatty() else f"    {now.taken_s:.0f} s\n")
+            sys.stderr.write(
+                f"\r\033[K==> {title}: {now.taken_s:.0f} s\n" if sys.stderr.isatty() else f"    {now.taken_s:.0f} s\n"
+            )
 
 
 def _count(now: Step, ended: threading.Event) -> None:

@@ -100,7 +100,8 @@ def _mmdebstrap(recipe: Recipe, fresh: Path, told: Step) -> None:
         file.write_text(text)
     command = [
         "mmdebstrap", "--mode=root", "--variant=minbase", f"--architectures={','.join((first, *foreign))}",
-        f"--include={','.join(recipe.packages)}", "--aptopt=Acquire::Retries 5", "--aptopt=APT::Install-Recommends false",
+        f"--include={','.join(recipe.packages)}", "--aptopt=Acquire::Retries 5",
+        "--aptopt=APT::Install-Recommends false",
         "--skip=check/qemu", f"--setup-hook=cp -r '{staged}/etc' \"$1/\"",
         SUITE, str(fresh),
         f"deb {source} {SUITE} {SECTIONS}",
@@ -183,4 +184,6 @@ def package_list(tree: Path) -> str:
     """What is in the tree: name, version, architecture and source package, one a line, sorted."""
     shown = "${Package} ${Version} ${Architecture} ${source:Package} ${source:Version}\\n"
     asked = ["dpkg-query", f"--admindir={tree}/var/lib/dpkg", "-W", "-f", shown]
-    return "".join(sorted(subprocess.run(asked, check=True, capture_output=True, text=True, timeout=60).stdout.splitlines(True)))
+    return "".join(
+        sorted(subprocess.run(asked, check=True, capture_output=True, text=True, timeout=60).stdout.splitlines(True))
+    )

@@ -71,10 +71,10 @@ def fill(tree: Path, architecture: str) -> None:
         shop.run(told, "python3", "-m", "venv", "--without-pip", f"/target/{VENV}")
         source = shop.take_source()
         shop.run(told, "python3", "-m", "pip", "wheel", "--no-deps", "--no-index", "--find-links", "/wheels",
-                 "-w", "/tmp/own", source)  # fmt: skip
-        own = next((shop.root / "tmp" / "own").glob("intercomd-*.whl"))
+                 "-w", "/own", source)  # fmt: skip
+        own = next((shop.root / "own").glob("intercomd-*.whl"))
         shop.run(told, "python3", "-m", "pip", "install", "--no-index", "--find-links", "/wheels", "--no-deps",
-                 "--no-compile", "--target", f"/target/{SITE}", *_platforms(architecture), f"/tmp/own/{own.name}",
+                 "--no-compile", "--target", f"/target/{SITE}", *_platforms(architecture), f"/own/{own.name}",
                  *pins())  # fmt: skip
         for name, module in (("intercomd", "intercomd.__main__"), ("intercomctl", "intercomd.ctl.main")):
             _script(tree / VENV / "bin" / name, module)
@@ -92,9 +92,9 @@ def _script(path: Path, module: str) -> None:
 def _relocate(tree: Path) -> None:
     """A virtual environment knows its own path: that of the machine it is made for."""
     for file in (tree / VENV).rglob("*"):
-        if file.parent.name == "bin" or file.name == "pyvenv.cfg":
-            if file.is_file() and not file.is_symlink():
-                file.write_text(file.read_text().replace(f"/target/{VENV}", f"/{VENV}"))
+        ours = file.parent.name == "bin" or file.name == "pyvenv.cfg"
+        if ours and file.is_file() and not file.is_symlink():
+            file.write_text(file.read_text().replace(f"/target/{VENV}", f"/{VENV}"))
     shutil.rmtree(tree / SITE / "bin", ignore_errors=True)
 
 
@@ -137,13 +137,13 @@ class Workshop:
 
     def take_source(self) -> str:
         """A copy of what a wheel of ours is made of; pip would leave files in the checkout."""
-        place = self.root / "tmp" / "source"
+        place = self.root / "source"
         shutil.copytree(
             ROOT / "intercomd", place / "intercomd", ignore=shutil.ignore_patterns("__pycache__"), dirs_exist_ok=True
         )
         for name in ("pyproject.toml", "README.md", "LICENSE"):
             shutil.copy(ROOT / name, place / name)
-        return "/tmp/source"
+        return "/source"
 
 
 @contextmanager

@@ -40,12 +40,13 @@ class Disks:
     release: str
 
 
-def built() -> Disks:
-    """The disks, made now if they are not kept."""
+def built(*, keep: bool = False) -> Disks:
+    """The disks, made now if they are not kept. `keep`: those that are there, whatever has changed since."""
     tree = trees.made(recipes.MACHINE)
     kernel = next((tree / "boot").glob("vmlinuz-*"))
     release = kernel.name.removeprefix("vmlinuz-")
-    folder = CACHE / f"disks-{_fingerprint()}"
+    kept = sorted(CACHE.glob("disks-*")) if keep else []
+    folder = kept[0] if kept else CACHE / f"disks-{_fingerprint()}"
     disks = Disks(folder / "root.ext4", folder / "state.ext4", kernel, tree / "boot" / f"initrd.img-{release}", release)
     if not folder.is_dir():
         for old in CACHE.glob("disks-*"):
@@ -104,8 +105,8 @@ def _furnish(merged: Path) -> None:
     for name, text in written.items():
         (merged / name).parent.mkdir(parents=True, exist_ok=True)
         (merged / name).write_text(text)
-    for unit, target in (("vm-agent", "sysinit"), ("vm-hardware", "sysinit"), ("intercomd-flat", "multi-user")):
-        wants = merged / f"etc/systemd/system/{target}.target.wants"
+    for unit, wanting in (("vm-agent", "sysinit"), ("vm-hardware", "sysinit"), ("intercomd-flat", "multi-user")):
+        wants = merged / f"etc/systemd/system/{wanting}.target.wants"
         wants.mkdir(parents=True, exist_ok=True)
         (wants / f"{unit}.service").symlink_to(f"/{UNITS}/{unit}.service")
     for folder in ("var/lib/intercomd", "var/lib/intercom-state"):

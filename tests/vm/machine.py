@@ -5,9 +5,9 @@
         print(machine.run("uname -r").text)
         machine.qmp("savevm")...
 
-Time in it is counted in instructions (`-icount`): 1 ns each. However slow or busy the machine outside is, the one inside
-is always the same, a single core of about a Pi's speed, and what it measures by its own clock holds. While it is idle its
-clock follows the clock outside.
+Time in it is counted in instructions (`-icount`): 1 ns each. However slow or busy the machine outside is, the one
+inside is always the same, a single core of about a Pi's speed, and what it measures by its own clock holds. While it is
+idle its clock follows the clock outside.
 
 Disks are qcow2 with cache=writeback, on purpose: what the guest has not flushed may then be lost with the process, for
 qcow2's own tables are held back in its memory until a flush. With cache=unsafe even flushed writes would be lost, with
@@ -28,7 +28,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-UP_LIMIT_S = 600.0
+UP_LIMIT_S = 1500.0
 QMP_LIMIT_S = 180.0
 START_LIMIT_S = 30.0
 
@@ -72,7 +72,7 @@ class Machine:
         kernel: Path,
         initrd: Path,
         append: str,
-        hardware: Hardware = Hardware(),  # noqa: B008  (frozen)
+        hardware: Hardware = Hardware(),
         snapshot: str = "",
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
@@ -222,12 +222,13 @@ class Machine:
         while True:
             try:
                 wire.connect(os.fspath(path))
-                return wire
             except OSError as error:
                 if self._process.poll() is not None or time.monotonic() > deadline_s:
                     wire.close()
                     raise MachineError(f"QEMU does not come up: {self._said.read_text()[-2000:]}") from error
                 time.sleep(0.02)
+            else:
+                return wire
 
     def _received(self, wire: socket.socket, rest: bytes, limit_s: float) -> tuple[bytes, bytes]:
         deadline_s = time.monotonic() + limit_s

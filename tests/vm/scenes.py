@@ -1,0 +1,275 @@
+"""What is done to the machine under test, one fault after the other, and what must hold after each."""
+
+import json
+import os
+import subprocess
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from hw.image import ROOT
+from intercomd.demo.checks import Findings
+from intercomd.demo.listen import SAME_VOICE
+from tests.vm.disks import APPEND, STATE_LABEL, Disks, layer
+from tests.vm.household import CALL_LINE, HANGUP_LINE, OTHER, RINGING_LINE, STATIONS, TALKING_LINE, Household, set_clock
+from tests.vm.machine import Hardware, Machine, MachineError
+
+RUN = ROOT / "build" / "vm" / "run"
+READY, IN_CALL = "ready", "call"
+HARDWARE = Hardware(extra=("-device", "i6300esb", "-action", "watchdog=reset"))
+BOOT_LIMIT_S = 90
+OTHER_VOICE = 0.4
+"""Between what another voice reaches (0.2) and the same one (0.6)."""
+RESTORE_S, CARD_BACK_S = 3.0, 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """The disks with their layers, and where results go."""
+
+    disks: Disks
+    findings: Findings
+
+    @property
+    def layers(self) -> list[Path]:
+        return [RUN / "root.qcow2", RUN / "state.qcow2"]
+
+    def machine(self, snapshot: str = "") -> Machine:
+        machine = Machine(RUN, self.layers, self.disks.kernel, self.disks.initrd, APPEND, HARDWARE, snapshot)
+        try:
+            if snapshot:
+                machine.attach()
+                set_clock(machine)
+            else:
+                machine.await_up()
+        except BaseException:
+            machine.close()
+            raise
+        return machine
+
+
+def boot(bench: Bench) -> None:
+    """The first start: the stations are made known; the state afterwards is kept."""
+    RUN.mkdir(parents=True, exist_ok=True)
+    for base, over in zip((bench.disks.root, bench.disks.state), bench.layers, strict=True):
+        layer(base, over)
+    findings = bench.findings
+    with bench.machine() as machine:
+        house = Household(machine)
+        release = machine.run("uname -r").text
+        findings.check("the kernel is the shipped one", release == bench.disks.release, release)
+        machine.run("systemctl is-system-running --wait", limit_s=BOOT_LIMIT_S, check=False)
+        house.enrol()
+        findings.figure("boot to both stations ready, first time", house.until_ready(), "s")
+        failed = machine.run("systemctl list-units --failed --no-legend --plain").text
+        findings.check("no unit has failed", not failed, failed or "none")
+        _hardened(machine, findings)
+        machine.monitor(f"savevm {READY}")
+
+
+def _hardened(machine: Machine, findings: Findings) -> None:
+    """What containers do not enforce (APPLIANCE.md), here for the running daemon."""
+    ran = machine.run("systemctl show -P MainPID intercomd").text
+    denied = machine.run(f"nsenter -t {ran} -m -- touch /usr/of-the-daemon", check=False)
+    findings.check("the daemon sees a read-only system", denied.status != 0, denied.error.strip())
+    device = machine.run(
+        f"cat /proc/{ran}/cgroup | cut -d: -f3 | xargs -I@ sh -c 'echo $$ >/sys/fs/cgroup@/cgroup.procs; "
+        "head -c1 /dev/vda'", check=False
+    )  # fmt: skip
+    findings.check("of devices it has sound and GPIO only", device.status != 0, device.error.strip()[-80:])
+
+
+def call(bench: Bench) -> None:
+    """A press on the door's button line, until both hear each other; the state in the call is kept."""
+    findings = bench.findings
+    with bench.machine(READY) as machine:
+        house = Household(machine)
+        silent = house.status("flat")
+        closed = silent is not None and not silent["audio"]["capture"]["open"]
+        findings.check("at rest the microphone is closed", closed)
+        house.speak()
+        house.press("door", CALL_LINE)
+        house.until_phase("flat", "ringing")
+        findings.check("pressed at the door, the flat's LED blinks", _blinks(house.lights("flat", RINGING_LINE)))
+        findings.check("and the door's", _blinks(house.lights("door", RINGING_LINE)))
+        house.press("flat", CALL_LINE)
+        for station in STATIONS:
+            house.until_phase(station, "connected")
+        lit = {station: house.lights(station, TALKING_LINE, 0.5) for station in STATIONS}
+        findings.check("answered, both LEDs are lit", all(all(looks) for looks in lit.values()), str(lit))
+        _talks(house, findings, "in the call")
+        _muted(house, findings)
+        machine.monitor(f"savevm {IN_CALL}")
+        house.press("door", HANGUP_LINE)
+        for station in STATIONS:
+            house.until_phase(station, "idle")
+        dark = {station: house.lights(station, TALKING_LINE, 0.5) for station in STATIONS}
+        findings.check("hung up, both LEDs are dark", not any(any(looks) for looks in dark.values()), str(dark))
+
+
+def _blinks(looks: list[bool]) -> bool:
+    return any(looks) and not all(looks)
+
+
+def _talks(house: Household, findings: Findings, when: str) -> None:
+    """Each hears the other, and not itself."""
+    heard = house.heard()
+    for station in STATIONS:
+        there = heard[station, OTHER[station]]
+        findings.check(f"{station} hears {OTHER[station]} {when}", there >= SAME_VOICE, there, "", f"≥ {SAME_VOICE}")
+        own = heard[station, station]
+        findings.check(f"{station} does not hear itself {when}", own < OTHER_VOICE, own, "", f"< {OTHER_VOICE}")
+
+
+def _muted(house: Household, findings: Findings) -> None:
+    """The control: with nobody speaking at the door, the flat must not be said to hear it."""
+    house.hush(("door",))
+    heard = house.heard(4.0)["flat", "door"]
+    findings.check("control: a silent door is not heard", heard < OTHER_VOICE, heard, "", f"< {OTHER_VOICE}")
+    house.speak(("door",))
+
+
+def lossy_network(bench: Bench) -> None:
+    """netem in the shipped kernel: loss and delay, then nothing at all for a while."""
+    findings = bench.findings
+    with bench.machine(IN_CALL) as machine:
+        house = Household(machine)
+        before = house.call_id("door")
+        machine.run("tc qdisc add dev lo root netem loss 10% delay 20ms 5ms")
+        _talks(house, findings, "at 10 % loss and 20 ms")
+        machine.run("tc qdisc change dev lo root netem loss 100%")
+        _, lost_s = house.until_phase("flat", "reconnecting", 20)
+        machine.run("sleep 4; tc qdisc del dev lo root")
+        restored_s = house.now_s()
+        again_s = max(house.until_phase(station, "connected", 40)[1] for station in STATIONS)
+        findings.figure("network back → connected again", again_s - restored_s, "s")
+        findings.check("a lost network shows as reconnecting", lost_s > 0)
+        findings.check("and the call is the same", house.call_id("door") == before == house.call_id("flat"))
+        _talks(house, findings, "after it")
+
+
+def card_unplugged(bench: Bench) -> None:
+    """Both cards vanish under the call, as a USB cable that is pulled, and the driver with them; then they are back."""
+    findings = bench.findings
+    with bench.machine(IN_CALL) as machine:
+        house = Household(machine)
+        before = house.call_id("flat")
+        house.hush()
+        driver = "/sys/bus/platform/drivers/snd_aloop"
+        pulled = f"for card in {driver}/snd_aloop.*; do basename $card >{driver}/unbind; done"
+        machine.run(f"{pulled}; modprobe -r snd-aloop", limit_s=30)
+        gone, _ = house.until("flat", "without a card", lambda status: status["audio"]["card"] != "ready", 20)
+        findings.check("the station tells that its card is gone", True, gone["audio"]["card_reason"])
+        machine.run("sleep 3; modprobe snd-aloop enable=1,1 index=0,1 id=Door,Flat pcm_substreams=2", limit_s=30)
+        back_s = house.now_s()
+        ready_s = max(house.until(name, "with a card", lambda status: status["audio"]["card"] == "ready", 30)[1]
+                      for name in STATIONS)  # fmt: skip
+        taken = ready_s - back_s
+        findings.check("card back → open again", taken <= CARD_BACK_S, round(taken, 2), "s", f"≤ {CARD_BACK_S:g}")
+        findings.check("the call has outlived it", house.call_id("flat") == before)
+        house.speak()
+        _talks(house, findings, "with the card that came back")
+
+
+def power_cut(bench: Bench) -> None:
+    """The machine's power goes in the middle of a call. It starts from its disks, and nobody presses anything."""
+    findings = bench.findings
+    with bench.machine(IN_CALL) as machine:
+        before = Household(machine).call_id("door")
+        # What happened after the snapshot's moment: the journal's last seconds may go with the power, the call may not.
+        machine.run("logger before the cut; sleep 2")
+    _whole(bench)
+    with bench.machine() as machine:
+        house = Household(machine)
+        ready_s = house.until_ready(BOOT_LIMIT_S)
+        set_clock(machine)
+        for station in STATIONS:
+            house.until_phase(station, "connected", BOOT_LIMIT_S)
+        talking_s = house.now_s()
+        taken = talking_s - ready_s
+        findings.check(
+            "power cut: in the call again after both stations were ready", taken <= RESTORE_S, round(taken, 2), "s",
+            f"≤ {RESTORE_S:g}"
+        )  # fmt: skip
+        findings.figure("power cut: from the kernel's start to the call", talking_s, "s")
+        findings.check("it is the same call", house.call_id("door") == before == house.call_id("flat"), before)
+        house.speak()
+        _talks(house, findings, "after the power cut")
+        recovered = machine.run("dmesg | grep -i -E 'EXT4.*(recover|orphan|error)' || true").text
+        errors = [line for line in recovered.splitlines() if "error" in line.lower()]
+        findings.check("the file systems are whole", not errors, "; ".join(errors) or "no error told")
+        house.press("flat", HANGUP_LINE)
+        house.until_phase("door", "idle")
+
+
+def _whole(bench: Bench) -> None:
+    """A check of the state partition as the cut left it, after its own journal's replay, on a copy."""
+    copy = RUN / "state.raw"
+    subprocess.run(["qemu-img", "convert", "-O", "raw", bench.layers[1], copy], check=True, timeout=120)
+    subprocess.run(["e2fsck", "-p", copy], check=False, timeout=120, capture_output=True)
+    looked = subprocess.run(["e2fsck", "-f", "-n", copy], check=False, timeout=120, capture_output=True, text=True)
+    copy.unlink()
+    if looked.returncode:
+        raise MachineError(f"the state partition is damaged after the power cut: {looked.stdout[-800:]}")
+
+
+def hung_kernel(bench: Bench) -> None:
+    """A kernel that has stopped (a crash with kernel.panic=0 stays dead) is reset by the hardware watchdog alone."""
+    findings = bench.findings
+    with bench.machine(READY) as machine:
+        house = Household(machine)
+        panic = machine.run("sysctl -n kernel.panic").text
+        findings.check("the kernel would not start again by itself", panic == "0", panic)
+        timeout = machine.run("wdctl /dev/watchdog0 --oneline 2>/dev/null || true; sync").text
+        machine.throw("echo c >/proc/sysrq-trigger")
+        machine.await_event("WATCHDOG", 900)
+        findings.check("the watchdog has reset it", True, timeout[:60])
+        machine.await_up()
+        findings.figure("reset by the watchdog → both stations ready", house.until_ready(BOOT_LIMIT_S), "s")
+
+
+def torn_state(bench: Bench) -> None:
+    """The state partition's superblock and a bitmap are torn, as crash tests have left them: its check mends them at
+    boot, without a question (fsck.repair=yes), and the station is there."""
+    findings = bench.findings
+    raw = RUN / "torn.raw"
+    subprocess.run(["qemu-img", "convert", "-O", "raw", bench.layers[1], raw], check=True, timeout=120)
+    tear(raw)
+    before = subprocess.run(["e2fsck", "-n", "-f", raw], check=False, timeout=120, capture_output=True, text=True)
+    findings.check("control: the state partition is damaged", before.returncode != 0, before.returncode)
+    layer(raw, bench.layers[1])
+    with bench.machine() as machine:
+        house = Household(machine)
+        house.until_ready(BOOT_LIMIT_S)
+        mount = json.loads(machine.run("findmnt -J /var/lib/intercom-state").text)["filesystems"][0]
+        whole = "rw" in mount["options"].split(",") and STATE_LABEL in machine.run("lsblk -no LABEL /dev/vdb").text
+        findings.check("torn state partition: mended and mounted at boot", whole, mount["options"])
+        said = machine.run("journalctl -b --no-pager -o cat -t systemd-fsck | tail -3").text
+        findings.check("the journal tells of the check", STATE_LABEL in said, said[:160])
+    raw.unlink()
+
+
+def tear(file: Path) -> None:
+    """A write that only half arrived: half of the primary superblock (at 1 KiB) and of the block bitmap."""
+    with file.open("r+b") as disk:
+        disk.seek(1024 + 512)
+        disk.write(os.urandom(512))
+    shown = subprocess.run(["dumpe2fs", "-o", "superblock=32768", file], check=False, capture_output=True, text=True)
+    for line in shown.stdout.splitlines():
+        if "Block bitmap at" in line:
+            block = int(line.split("Block bitmap at ")[1].split()[0])
+            with file.open("r+b") as disk:
+                disk.seek(block * 4096)
+                disk.write(os.urandom(2048))
+            return
+
+
+SCENES: dict[str, Callable[[Bench], None]] = {
+    "boot": boot,
+    "call": call,
+    "network": lossy_network,
+    "card": card_unplugged,
+    "power": power_cut,
+    "hung": hung_kernel,
+    "torn": torn_state,
+}
