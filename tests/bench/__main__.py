@@ -10,20 +10,18 @@ import asyncio
 import sys
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from pathlib import Path
 
 from tests.bench import call
+from tests.bench.audio import bench as audio
 from tests.bench.load import quiet_machine
 from tests.bench.recovery import bench as recovery
-from tests.bench.report import Row, is_valid, table, write
+from tests.bench.report import OUTPUT, Row, is_valid, table, write
 from tests.bench.settings import settings
-
-ROOT = Path(__file__).parents[2]
-OUTPUT = ROOT / "build" / "bench"
 
 Benchmark = Callable[[Sequence[str], float], Awaitable[list[Row]]]
 BENCHMARKS: Mapping[str, tuple[Benchmark, Sequence[str]]] = {
     "call": (call.call, call.PARTS),
+    "audio": (audio.audio, audio.PARTS),
     "recovery": (recovery.recovery, recovery.PARTS),
 }
 USUAL = ("call",)
@@ -51,7 +49,8 @@ def _run(name: str) -> bool:
     rows = asyncio.run(_measured(measure, [part] if part else parts))
     path = OUTPUT / f"{name.replace('/', '-')}.json"
     write(rows, path)
-    print(f"\n{table(rows)}\n\n{name}: {time.monotonic() - began_s:.0f} s, written to {path.relative_to(ROOT)}")
+    told = path.relative_to(OUTPUT.parents[1])
+    print(f"\n{table(rows)}\n\n{name}: {time.monotonic() - began_s:.0f} s, written to {told}")
     if not is_valid(rows):
         print(f"{name} is INVALID: these figures are not to be quoted")
     return is_valid(rows)

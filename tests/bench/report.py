@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+OUTPUT = Path(__file__).parents[2] / "build" / "bench"
+
 
 @dataclass(frozen=True, slots=True)
 class Row:

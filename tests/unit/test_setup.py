@@ -92,6 +92,14 @@ def test_what_serves_the_tests_serves_the_demo(tree: Tree) -> None:
     assert tree.setup("test")[2] == []
 
 
+def test_what_serves_the_benchmarks_serves_the_others(tree: Tree) -> None:
+    tree.packages_missing("espeak-ng")
+    calls = tree.setup("bench")[2]
+    assert any("install" in call and "espeak-ng" in call for call in calls)
+    assert any("--editable .[device,voice,hub,dev,bench]" in call for call in calls)
+    assert [tree.setup(level)[2] for level in ("run", "test")] == [[], []]
+
+
 def test_only_a_change_of_what_is_installed_makes_it_stale(tree: Tree) -> None:
     tree.setup()
     project = tree.root / "pyproject.toml"

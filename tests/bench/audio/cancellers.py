@@ -16,8 +16,10 @@ from intercomd.adapters.livekit_apm import load_livekit
 from intercomd.media.canceller import Canceller
 from intercomd.media.pcm import PERIOD_FRAMES, RATE_HZ, Pcm
 from intercomd.media.processing import Switches, VoiceProcessing
+from tests.bench.report import Peer
 
 _TAIL_MS: Final = 200
+NO_SPEEX: Final = Peer(None, reason="libspeexdsp1 is not installed: apt install libspeexdsp1")
 
 
 class Contender(Protocol):
@@ -95,6 +97,30 @@ class Speex:
     def close(self) -> None:
         self._library.speex_preprocess_state_destroy(self._rest)
         self._library.speex_echo_state_destroy(self._echo)
+
+
+class SpeexPreprocessor:
+    """Its noise suppression and its automatic gain alone, at their defaults (−15 dB; to a level of 8000)."""
+
+    _SET_DENOISE, _SET_AGC = 0, 2
+
+    def __init__(self, *, denoise: bool = False, gain: bool = False) -> None:
+        library = speexdsp()
+        assert library is not None
+        self._library = library
+        self._state = library.speex_preprocess_state_init(PERIOD_FRAMES, RATE_HZ)
+        for request, wanted in ((self._SET_DENOISE, denoise), (self._SET_AGC, gain)):
+            library.speex_preprocess_ctl(self._state, request, ctypes.byref(ctypes.c_int(wanted)))
+
+    def play(self, period: Pcm) -> None: ...
+
+    def hear(self, period: Pcm) -> Pcm:
+        out = period.copy()
+        self._library.speex_preprocess_run(self._state, ctypes.c_void_p(out.ctypes.data))
+        return out
+
+    def close(self) -> None:
+        self._library.speex_preprocess_state_destroy(self._state)
 
 
 def speexdsp() -> ctypes.CDLL | None:

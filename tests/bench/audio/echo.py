@@ -1,39 +1,46 @@
 """The echo in rooms of a seed list, offline and faster than real time: what the far end hears of itself, and what is
 left of the near end.
 
-    python -m tests.bench.audio.echo [--quick] [--choosing]
+    python -m tests.bench.audio.echo [--choosing]
 
 Ours is the daemon's whole way (alignment, high-pass, livekit's AEC3, the half duplex that stands in while it learns);
 speexdsp with its residual suppressor is the peer. Figures are medians over rooms and voices, the worst beside them.
 """
 
 import argparse
+import asyncio
 import statistics
 import sys
-import time
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from importlib.metadata import version
-from pathlib import Path
+from functools import cache
 from typing import Final
 
 import numpy as np
 
 from intercomd.media.echo_delay import chirp
-from intercomd.media.pcm import PERIOD_FRAMES, RATE_HZ, Pcm
+from intercomd.media.pcm import RATE_HZ, Pcm
 from intercomd.media.processing import Switches
 from tests.bench.audio import talkers
-from tests.bench.audio.cancellers import Contender, Nothing, Ours, Speex, speexdsp
+from tests.bench.audio.cancellers import NO_SPEEX, Contender, Nothing, Ours, Speex, speexdsp
+from tests.bench.audio.measured import Measured
+from tests.bench.audio.receiving import missing_for_speech
 from tests.bench.audio.rehearsal import Scene, delay_of, loss_db, scene, sent
-from tests.bench.audio.rooms import CHOOSING, ECHO_DBFS, SCORING, Room, Wave, level_db, noise, pcm
-from tests.bench.report import Peer, Row, table, write
+from tests.bench.audio.rooms import CHOOSING, ECHO_DBFS, SCORING, Room, Wave, level_db, pcm
+from tests.bench.audio.workers import spread
+from tests.bench.report import Peer, Row, row, table
 
 SINGLE_S: Final = 20.0
 SETTLED_S: Final = 5.0
 DOUBLE_S: Final = 16.0
 DOUBLE_FROM_S: Final = 8.0
 JUMP_S: Final = 10.0
-OUTPUT: Final = Path(__file__).parents[3] / "build" / "bench" / "audio-echo.json"
+DOUBLE_ROOMS: Final = 3
+JUMP_ROOMS, JUMP_VOICES = 3, 2
+CURVE_S: Final = 0.25
+_SHOWN: Final = "hall, 60 ms"
+VOICES: Final = (0, 1, 2, 3)
 
 Makers = Mapping[str, Callable[[], Contender]]
 
@@ -49,24 +56,45 @@ def contenders() -> Makers:
 
 
 @dataclass(frozen=True, slots=True)
-class Single:
-    """Of one room, voice and contender; ERLE in dB, the processor's time per period."""
+class Job:
+    """`kind` is "single", "double" or "jump"."""
 
+    kind: str
     room: Room
+    voice: int
+
+
+@dataclass(frozen=True, slots=True)
+class Single:
+    """Of one room, voice and contender; ERLE in dB; what is left of the echo over time, in dBFS."""
+
     name: str
     settled_db: float
     first_db: float
     own_meter_db: float | None
-    period_us: float
+    residual: Sequence[tuple[float, float]]
 
 
 @dataclass(frozen=True, slots=True)
 class Double:
-    """STOI of the near end at a signal-to-echo ratio, and the change of its level."""
+    """STOI of the near end at a signal-to-echo ratio."""
 
     name: str
     ratio_db: int
     stoi: float
+
+
+@dataclass(frozen=True, slots=True)
+class Jump:
+    """Seconds until ERLE is back after the echo came 50 ms later; infinite if it is not."""
+
+    name: str
+    recovery_s: float
+    residual: Sequence[tuple[float, float]]
+
+
+Result = Single | Double | Jump
+Found = Mapping[Job, Sequence[Result]]
 
 
 def opened(voice: int, length_s: float) -> Pcm:
@@ -77,68 +105,68 @@ def opened(voice: int, length_s: float) -> Pcm:
     return played.clip(-32768, 32767).astype(np.int16)
 
 
-def single_talk(rooms: Sequence[Room], voices: Sequence[int], makers: Makers) -> Iterator[Single]:
-    for room in rooms:
-        for voice in voices:
-            heard = scene(room, opened(voice, SINGLE_S))
-            for name, make in makers.items():
-                out, period_us, meter = _run(make, heard)
-                settled = loss_db(heard, out, SETTLED_S, SINGLE_S - 0.1)
-                yield Single(room, name, settled, loss_db(heard, out, 0, 2), meter, period_us)
+def work(job: Job) -> Sequence[Result]:
+    """All contenders in one room with one voice."""
+    return list({"single": _single, "double": _double, "jump": _jump}[job.kind](job.room, job.voice))
 
 
-def double_talk(rooms: Sequence[Room], voices: Sequence[int], makers: Makers) -> Iterator[Double]:
+def _single(room: Room, voice: int) -> Iterator[Single]:
+    heard = scene(room, opened(voice, SINGLE_S))
+    for name, make in contenders().items():
+        out, meter = _run(make, heard)
+        settled = loss_db(heard, out, SETTLED_S, SINGLE_S - 0.1)
+        yield Single(name, settled, loss_db(heard, out, 0, 2), meter, _levels(out))
+    yield Single("none", 0.0, 0.0, None, _levels(heard.microphone))
+
+
+def _double(room: Room, voice: int) -> Iterator[Double]:
     from pystoi import stoi
 
-    late_frames = {name: _lateness(make) for name, make in makers.items()}
-    for room in rooms:
-        for voice in voices:
-            for ratio_db in (0, 10):
-                near = _near((voice + 1) % len(talkers.VOICES), ratio_db)
-                heard = scene(room, opened(voice, DOUBLE_S), near)
-                for name, make in ({"none": Nothing} | dict(makers)).items():
-                    out, _, _ = _run(make, heard)
-                    late = late_frames.get(name, 0)
-                    start = round((DOUBLE_FROM_S + 1) * RATE_HZ)
-                    said = heard.near[start : len(out) - late]
-                    yield Double(name, ratio_db, float(stoi(said, out[start + late :].astype(float), RATE_HZ)))
+    for ratio_db in (0, 10):
+        near = _near((voice + 1) % len(talkers.VOICES), ratio_db)
+        heard = scene(room, opened(voice, DOUBLE_S), near)
+        for name, make in ({"none": Nothing} | dict(contenders())).items():
+            out, _ = _run(make, heard)
+            late = _lateness_frames(name)
+            start = round((DOUBLE_FROM_S + 1) * RATE_HZ)
+            said = heard.near[start : len(out) - late]
+            yield Double(name, ratio_db, float(stoi(said, out[start + late :].astype(float), RATE_HZ)))
 
 
-def recovery_s(room: Room, voice: int, make: Callable[[], Contender]) -> float:
-    """After the echo came 50 ms later: seconds until ERLE is back, within 6 dB of before or at 20 dB."""
+def _jump(room: Room, voice: int) -> Iterator[Jump]:
+    """ERLE is back when it is within 6 dB of before or at 20 dB."""
     heard = scene(room, opened(voice, SINGLE_S), jump_s=JUMP_S)
-    out, _, _ = _run(make, heard)
-    before = loss_db(heard, out, SETTLED_S, JUMP_S)
-    wanted = min(20.0, before - 6)
-    for at_s in np.arange(JUMP_S, SINGLE_S - 0.6, 0.25):
-        if loss_db(heard, out, at_s, at_s + 0.5) > wanted:
-            return float(at_s - JUMP_S)
-    return float("inf")
+    for name, make in contenders().items():
+        if name not in ("echo", "speexdsp"):
+            continue
+        out, _ = _run(make, heard)
+        wanted = min(20.0, loss_db(heard, out, SETTLED_S, JUMP_S) - 6)
+        ends = np.arange(JUMP_S, SINGLE_S - 0.6, 0.25)
+        back = [at_s for at_s in ends if loss_db(heard, out, at_s, at_s + 0.5) > wanted]
+        yield Jump(name, float(back[0] - JUMP_S) if back else float("inf"), _levels(out))
 
 
-def suppressed_db() -> float:
-    """By how much steady noise at −45 dBFS between the words of a talker at −24 dBFS falls, gain apart."""
-    room = SCORING[0]
-    said = talkers.talk(0, 14.0).astype(float) * 10 ** (-4 / 20)
-    said[10 * RATE_HZ :] = 0
-    hiss = np.random.default_rng(5).normal(0, 32768 * 10 ** (-45 / 20), len(said))
-    heard = Scene(room, np.zeros(len(said), np.int16), pcm(said + hiss), said)
-    out, _, _ = _run(lambda: Ours(Switches(echo=False, gain=False, highpass=False)), heard)
-    return loss_db(heard, out, 11, 13.9)
+def _levels(out: Pcm) -> Sequence[tuple[float, float]]:
+    step = round(CURVE_S * RATE_HZ)
+    parts = out[: len(out) // step * step].reshape(-1, step).astype(float)
+    levels = 10 * np.log10(np.mean(parts**2, axis=1) / 32768.0**2 + 1e-10)
+    return [(round((index + 0.5) * CURVE_S, 3), round(float(level), 1)) for index, level in enumerate(levels)]
 
 
-def gained_db() -> float:
-    """What a talker at −45 dBFS is raised by within 12 s."""
-    room = SCORING[0]
-    said = talkers.talk(2, 14.0).astype(float) * 10 ** (-25 / 20)
-    heard = Scene(room, np.zeros(len(said), np.int16), pcm(said + noise(room, len(said))), said)
-    out, _, _ = _run(lambda: Ours(Switches(echo=False, noise=False)), heard)
-    return -loss_db(heard, out, 11, 13.9)
+@cache
+def _lateness_frames(name: str) -> int:
+    """By how much a contender delays the near end."""
+    make = contenders().get(name)
+    if make is None:
+        return 0
+    said = talkers.talk(1, 4.0).astype(float) * 0.5
+    heard = Scene(SCORING[0], np.zeros(len(said), np.int16), pcm(said), said)
+    out, _ = _run(make, heard)
+    return delay_of(said, out)
 
 
-def added_ms(switches: Switches) -> float:
-    """By how much processing delays the near end."""
-    return _lateness(lambda: Ours(switches)) * 1000 / RATE_HZ
+def lateness_ms(name: str) -> float:
+    return _lateness_frames(name) * 1000 / RATE_HZ
 
 
 def _near(voice: int, ratio_db: int) -> Wave:
@@ -147,103 +175,111 @@ def _near(voice: int, ratio_db: int) -> Wave:
     return said * 10 ** ((ECHO_DBFS + ratio_db - level_db(said)) / 20)
 
 
-def _lateness(make: Callable[[], Contender]) -> int:
-    said = talkers.talk(1, 4.0).astype(float) * 0.5
-    heard = Scene(SCORING[0], np.zeros(len(said), np.int16), pcm(said), said)
-    out, _, _ = _run(make, heard)
-    return delay_of(said, out)
-
-
-def _run(make: Callable[[], Contender], heard: Scene) -> tuple[Pcm, float, float | None]:
+def _run(make: Callable[[], Contender], heard: Scene) -> tuple[Pcm, float | None]:
     contender = make()
-    began_s = time.process_time()
     out = sent(contender, heard)
-    period_us = (time.process_time() - began_s) / (len(out) / PERIOD_FRAMES) * 1e6
     meter = contender.voice.status().erle_db if isinstance(contender, Ours) else None
     contender.close()
-    return out, period_us, meter
+    return out, meter
 
 
 # --------------------------------------------------------------------------------------------------------------- rows
 
 
-def rows(rooms: Sequence[Room] = SCORING, voices: Sequence[int] = (0, 1, 2, 3)) -> list[Row]:
-    """All figures; some three minutes of one core."""
-    why = talkers.missing()
-    if why:
-        return [Row("echo", None, None, None, "", "", None, why)]
-    makers = contenders()
-    singles = list(single_talk(rooms, voices, makers))
-    print(f"  {len(singles)} runs of single talk", flush=True)
-    doubles = list(double_talk([room for room in rooms if not room.ppm][:5], voices, makers))
-    linear = [room for room in rooms if not (room.clip or room.moving or room.ppm)]
-    jumps = {
-        name: [recovery_s(room, voice, makers[name]) for room in linear[:3] for voice in voices[:2]]
-        for name in ("echo", "speexdsp")
-        if name in makers
-    }
-    return [
-        *_single_rows(singles),
-        *_double_rows(doubles),
-        _row("back after the echo came 50 ms later, worst", jumps, max, "s", at_most=2.0),
-        _plain("steady noise suppressed", suppressed_db(), "dB", at_least=15.0),
-        _plain("a talker at −45 dBFS raised", gained_db(), "dB", at_least=15.0),
-        _plain("processing adds, everything on", added_ms(Switches()), "ms", at_most=15.0),
-        *_cost_rows(singles),
-    ]
+async def echo() -> Measured:
+    """The rooms that figures are told from. Raises RuntimeError without voices or judges."""
+    return await heard_in(SCORING)
 
 
-_KINDS: Final[Sequence[tuple[str, float, Callable[[Room], bool]]]] = (
-    ("linear", 38.0, lambda room: not (room.clip or room.moving or room.ppm)),
+async def heard_in(rooms: Sequence[Room]) -> Measured:
+    if missing := missing_for_speech():
+        raise RuntimeError(missing)
+    linear = [room for room in rooms if _is_linear(room)]
+    steady = [room for room in rooms if not room.ppm][::2][:DOUBLE_ROOMS]
+    jobs = [Job("double", room, voice) for room in steady for voice in VOICES]
+    jobs += [Job("jump", room, voice) for room in linear[:JUMP_ROOMS] for voice in VOICES[:JUMP_VOICES]]
+    jobs += [Job("single", room, voice) for room in rooms for voice in VOICES]
+    found = dict(zip(jobs, await spread("echo", work, jobs), strict=True))
+    late_ms = (await spread("echo", lateness_ms, ["all"]))[0]
+    return Measured(
+        [*_single_rows(found), *_double_rows(found), *_jump_rows(found), _late_row(late_ms)], _series(found)
+    )
+
+
+def _of(found: Found, kind: str, belongs: Callable[[Room], bool] | None = None) -> Mapping[str, list[Result]]:
+    """By contender."""
+    by_name: dict[str, list[Result]] = defaultdict(list)
+    for job, results in found.items():
+        for result in results:
+            if job.kind == kind and (belongs is None or belongs(job.room)):
+                by_name[result.name].append(result)
+    return by_name
+
+
+def _is_linear(room: Room) -> bool:
+    return not (room.clip or room.moving or room.ppm)
+
+
+_KINDS: Final[Sequence[tuple[str, float, Callable[[Room], bool] | None]]] = (
+    ("linear", 38.0, _is_linear),
     ("clipping loudspeaker", 30.0, lambda room: bool(room.clip)),
     ("somebody walks", 30.0, lambda room: room.moving),
     ("50 ppm", 35.0, lambda room: bool(room.ppm)),
+    ("first 2 s", 28.0, None),
 )
 
 
-def _single_rows(singles: Sequence[Single]) -> Iterator[Row]:
+def _single_rows(found: Found) -> Iterator[Row]:
     for kind, target_db, belongs in _KINDS:
-        found = {name: [one.settled_db for one in group if belongs(one.room)] for name, group in _grouped(singles)}
-        if any(found.values()):
-            yield _row(f"ERLE, {kind}", found, statistics.median, "dB", at_least=target_db)
-            yield _row(f"ERLE, {kind}, worst", found, min, "dB")
-    first = {name: [one.first_db for one in group] for name, group in _grouped(singles)}
-    yield _row("ERLE, first 2 s", first, statistics.median, "dB", at_least=28.0)
-    yield _row("ERLE, first 2 s, worst", first, min, "dB")
-    for other in ("all", "half duplex"):
-        settled = [one.settled_db for one in singles if one.name == other]
-        yield _plain(f"ERLE, {other}, every room", statistics.median(settled), "dB")
-    off = [abs(one.own_meter_db - one.settled_db) for one in singles if one.own_meter_db and one.name == "echo"]
-    yield _plain("own ERLE meter is off by, median", statistics.median(off), "dB")
+        figure = "first_db" if kind == "first 2 s" else "settled_db"
+        values = {
+            name: [getattr(one, figure) for one in group] for name, group in _of(found, "single", belongs).items()
+        }
+        if values:
+            others = _others(values, ("all", "half duplex"))
+            yield _row(f"ERLE, {kind}", values, statistics.median, "dB", at_least=target_db, reason=others)
+            yield _row(f"ERLE, {kind}, worst", values, min, "dB")
+    ours = _of(found, "single")["echo"]
+    off = [abs(one.own_meter_db - one.settled_db) for one in ours if isinstance(one, Single) and one.own_meter_db]
+    nobody = Peer(None, reason="the peer has no meter")
+    if off:
+        yield row("own ERLE meter is off by, median", statistics.median(off), "dB", nobody)
 
 
-def _double_rows(doubles: Sequence[Double]) -> Iterator[Row]:
+def _double_rows(found: Found) -> Iterator[Row]:
     for ratio_db, target in ((0, 0.80), (10, 0.92)):
-        found: dict[str, list[float]] = {}
-        for one in doubles:
-            if one.ratio_db == ratio_db:
-                found.setdefault(one.name, []).append(one.stoi)
-        also = ", ".join(
-            f"{name} {statistics.median(found[name]):.3f}" for name in ("none", "all", "half duplex") if name in found
-        )
-        name = f"double talk, STOI at {ratio_db} dB"
-        yield _row(name, found, statistics.median, "", at_least=target, reason=f"medians of the others: {also}")
+        values = {
+            name: [one.stoi for one in group if isinstance(one, Double) and one.ratio_db == ratio_db]
+            for name, group in _of(found, "double").items()
+        }
+        others = _others(values, ("none", "all", "half duplex"))
+        why = f"{others}; speexdsp leaves the echo in (ERLE above)"
+        yield _row(f"double talk, STOI at {ratio_db} dB", values, statistics.median, "", at_least=target, reason=why)
 
 
-def _cost_rows(singles: Sequence[Single]) -> Iterator[Row]:
-    for name, group in _grouped(singles):
-        costs = statistics.median(one.period_us for one in group)
-        yield _plain(f"processor time per 10 ms: {name}", costs, "µs", at_most=500.0 if name == "all" else None)
+def _jump_rows(found: Found) -> Iterator[Row]:
+    longest_s = SINGLE_S - JUMP_S
+    values = {
+        name: [min(longest_s, one.recovery_s) for one in group if isinstance(one, Jump)]
+        for name, group in _of(found, "jump").items()
+    }
+    told = f"{longest_s:.0f} s: not within the run"
+    yield _row("back after the echo came 50 ms later, worst", values, max, "s", at_most=2.0, reason=told)
 
 
-def _grouped(singles: Sequence[Single]) -> Iterator[tuple[str, list[Single]]]:
-    for name in dict.fromkeys(one.name for one in singles):
-        yield name, [one for one in singles if one.name == name]
+def _late_row(late_ms: float) -> Row:
+    nobody = Peer(None, reason="speexdsp adds none")
+    return row("processing adds, everything on", late_ms, "ms", nobody, at_most=15.0)
+
+
+def _others(values: Mapping[str, Sequence[float]], names: Sequence[str]) -> str:
+    told = ", ".join(f"{name} {statistics.median(values[name]):.3g}" for name in names if name in values)
+    return f"medians of the others: {told}"
 
 
 def _row(
     name: str,
-    found: Mapping[str, Sequence[float]],
+    values: Mapping[str, Sequence[float]],
     of: Callable[[Sequence[float]], float],
     unit: str,
     *,
@@ -252,36 +288,28 @@ def _row(
     reason: str = "",
 ) -> Row:
     """Ours, with echo cancellation alone, beside speexdsp."""
-    peer = Peer("speexdsp", of(found["speexdsp"])) if "speexdsp" in found else Peer(None, None, _NO_SPEEX)
-    row = _plain(name, of(found["echo"]), unit, at_least=at_least, at_most=at_most)
-    told = None if peer.value is None or not np.isfinite(peer.value) else round(peer.value, 4)
-    never = "the peer did not come back" if peer.value is not None and told is None else ""
-    whole = "; ".join(text for text in (reason, peer.reason, never) if text)
-    return Row(name, row.ours, told, peer.name, unit, row.target, row.ok, whole)
+    peer = Peer("speexdsp", of(values["speexdsp"])) if "speexdsp" in values else NO_SPEEX
+    return row(name, of(values["echo"]), unit, peer, at_least=at_least, at_most=at_most, reason=reason)
 
 
-_NO_SPEEX: Final = "libspeexdsp1 is not installed: apt install libspeexdsp1"
-
-
-def _plain(name: str, value: float, unit: str, *, at_least: float | None = None, at_most: float | None = None) -> Row:
-    known = round(value, 4) if np.isfinite(value) else None
-    if at_least is not None:
-        return Row(name, known, None, None, unit, f"≥ {at_least:.4g}", known is not None and value >= at_least, "")
-    if at_most is not None:
-        return Row(name, known, None, None, unit, f"≤ {at_most:.4g}", known is not None and value <= at_most, "")
-    return Row(name, known, None, None, unit, "", None, "")
+def _series(found: Found) -> Mapping[str, object]:
+    """ERLE by room: of each contender, a value for each voice. Residuals of one room and voice, in dBFS over time."""
+    erle: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
+    residual: dict[str, Mapping[str, object]] = {}
+    for job, results in found.items():
+        for one in results:
+            if isinstance(one, Single) and one.name != "none":
+                erle[job.room.name][one.name].append(round(one.settled_db, 1))
+        if job.kind != "double" and job.kind not in residual and job.room.name == _SHOWN:
+            residual[job.kind] = {one.name: one.residual for one in results if not isinstance(one, Double)}
+    return {"erle_db": erle, "residual_dbfs": residual, "shown": _SHOWN, "jump_s": JUMP_S}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.bench.audio.echo")
-    parser.add_argument("--quick", action="store_true", help="one voice")
     parser.add_argument("--choosing", action="store_true", help="the rooms on which parameters are chosen")
-    options = parser.parse_args(argv)
-    print(f"  livekit {version('livekit')}, numpy {np.__version__}; voices {', '.join(talkers.VOICES)}", flush=True)
-    found = rows(CHOOSING if options.choosing else SCORING, (0,) if options.quick else (0, 1, 2, 3))
-    if not (options.quick or options.choosing):
-        write(found, OUTPUT)
-    print(table(found))
+    found = asyncio.run(heard_in(CHOOSING if parser.parse_args(argv).choosing else SCORING))
+    print(table(found.rows))
     return 0
 
 

@@ -4,12 +4,15 @@ decoded and played out period by period, a minute of it within a second. The sam
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from fractions import Fraction
 from functools import cache
 from typing import Final, Protocol
 
 import numpy as np
+from aiortc.codecs.opus import OpusEncoder
 from aiortc.jitterbuffer import JitterBuffer
 from aiortc.rtp import RtpPacket
+from av import AudioFrame
 
 from intercomd.demo.listen import read_wav
 from intercomd.demo.sound import sentence
@@ -58,14 +61,32 @@ def encoded(sound: Pcm, frame_ms: PacketMs = 20) -> list[bytes]:
     return payloads
 
 
+def stock_frame(sound: Pcm, pts: int) -> AudioFrame:
+    """20 ms, as a track hands them to stock aiortc."""
+    frame = AudioFrame(format="s16", layout="mono", samples=len(sound))
+    frame.planes[0].update(sound.tobytes())
+    frame.sample_rate, frame.pts, frame.time_base = RATE_HZ, pts, Fraction(1, RATE_HZ)
+    return frame
+
+
+def stock_encoded(sound: Pcm) -> list[bytes]:
+    """As stock aiortc sends it: stereo, 96 kbit/s asked for, no error correction."""
+    encoder, frames = OpusEncoder(), 2 * PERIOD_FRAMES
+    begins = range(0, len(sound) - frames + 1, frames)
+    return [payload for at in begins for payload in encoder.encode(stock_frame(sound[at : at + frames], at))[0]]
+
+
 @dataclass(slots=True)
 class Heard:
     """What came out. `lags`: for each packet that was heard, when it was asked for and how long after its first frame
-    was spoken its first frame is heard (without the codec's own look-ahead), both in seconds."""
+    was spoken its first frame is heard (without the codec's own look-ahead), both in seconds. `stretches`: how often
+    voice was lengthened or shortened where that is not heard; `hurried`: where it might be."""
 
     pcm: Pcm = field(default_factory=lambda: SILENCE[:0])
     lags: list[tuple[float, float]] = field(default_factory=list)
     silent_ticks: int = 0
+    stretches: int = 0
+    hurried: int = 0
     counts: Counts = field(default_factory=Counts)
 
     def lag_ms(self, percentile: float, after_s: float = 0.0, until_s: float = 1e9) -> float:
@@ -103,13 +124,14 @@ class _Watched:
     """A buffer whose decisions are noted."""
 
     def __init__(self, buffer: ReceiveBuffer, heard: Heard) -> None:
-        self._buffer, self._heard = buffer, heard
+        self._buffer, self._heard, self._hurries = buffer, heard, False
 
     def __getattr__(self, name: str) -> object:
         return getattr(self._buffer, name)
 
     def decide(self, now_s: float, ahead_frames: int, /) -> Decision:
         decision = self._buffer.decide(now_s, ahead_frames)
+        self._hurries = isinstance(decision, Play) and decision.hurry
         if isinstance(decision, Play | Recover):
             end = self._buffer._next - (0 if isinstance(decision, Recover) else decision.frames)
             begin = end - (decision.frames if isinstance(decision, Recover) else 0)
@@ -119,6 +141,13 @@ class _Watched:
         elif isinstance(decision, Silence) and self._heard.lags:
             self._heard.silent_ticks += 1
         return decision
+
+    def stretched(self, frames: int) -> None:
+        self._buffer.stretched(frames)
+        if self._hurries:
+            self._heard.hurried += 1
+        else:
+            self._heard.stretches += 1
 
 
 class Ours:
@@ -140,6 +169,16 @@ class Ours:
     def result(self) -> Heard:
         self._heard.counts = self._buffer.counts
         self._voice.close()
+        return self._heard
+
+    @property
+    def drift_ppm(self) -> float:
+        """As it is corrected."""
+        return self._voice.drift_ppm
+
+    @property
+    def heard(self) -> Heard:
+        """So far."""
         return self._heard
 
 
@@ -190,9 +229,10 @@ def run(
     phase_s: float = 0.003,
     pull_jitter_s: float = 0.001,
     on_tick: Callable[[float], None] | None = None,
+    keep_s: float = float("inf"),
 ) -> Heard:
     """Play `payloads` through `trace` to their end. Periods are asked for each 10 ms, `phase_s` after the sender's,
-    each late by up to `pull_jitter_s`: a thread that sleeps wakes late."""
+    each late by up to `pull_jitter_s`: a thread that sleeps wakes late. The last `keep_s` of what is heard are kept."""
     dice = np.random.default_rng(seed)
     sent = _sending_times(payloads, trace)
     arrivals = trace.arrivals(sent, dice)
@@ -205,8 +245,8 @@ def run(
         )
         for index in order
     )  # fmt: skip
-    heard: list[Pcm] = []
     ticks = int((sent[-1] - _BEGAN_S) * 100)
+    heard: deque[Pcm] = deque(maxlen=int(min(keep_s * 100, ticks)))
     for tick, late_s in enumerate(dice.uniform(0, pull_jitter_s, ticks)):
         now_s = _BEGAN_S + phase_s + tick * 0.010 + float(late_s)
         while queue and queue[0].arrived_s <= now_s:

@@ -119,6 +119,19 @@ def stall(length_s: float) -> Callable[[Times, np.random.Generator], Times]:
     return arrivals
 
 
+def sender_stall(length_s: float, kept_s: float = 0.1) -> Callable[[Times, np.random.Generator], Times]:
+    """The sending event loop does not run once, from the fifth second: of what was spoken meanwhile the newest `kept_s`
+    leave at its end."""
+
+    def arrivals(sent: Times, dice: np.random.Generator) -> Times:
+        begin_s = float(sent[0]) + 5.0
+        held = (sent >= begin_s) & (sent < begin_s + length_s)
+        lost = held & (sent < begin_s + length_s - kept_s)
+        return _lost(lan(np.where(held, begin_s + length_s, sent), dice), lost)
+
+    return arrivals
+
+
 def disordered(sent: Times, dice: np.random.Generator) -> Times:
     """Every twentieth packet is overtaken by the next one."""
     result = lan(sent, dice)
