@@ -2,6 +2,7 @@
 move. The store's health is reported but withholds nothing: a dying card must not end a call."""
 
 import asyncio
+import gc
 import os
 import time
 from collections.abc import Callable, Mapping
@@ -54,11 +55,13 @@ def process_age_s() -> float:
 
 
 def process_figures() -> Mapping[str, int]:
-    """What grows when something leaks: memory, threads, file descriptors, tasks. On the event loop."""
+    """What grows when something leaks: memory, threads, file descriptors, tasks, and Python's objects (those that its
+    garbage collector follows and that are younger than the start). On the event loop."""
     resident_pages = int(_STATM.read_text().split()[1])
     return {
         "rss_bytes": resident_pages * os.sysconf("SC_PAGE_SIZE"),
         "threads": len(os.listdir("/proc/self/task")),
         "fds": len(os.listdir("/proc/self/fd")) - 1,  # without the one that listdir itself has open
         "tasks": len(asyncio.all_tasks()),
+        "objects": len(gc.get_objects()),
     }

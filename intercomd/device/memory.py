@@ -3,11 +3,15 @@
 A peer connection is a knot of reference cycles. The collector's full pass comes late (only after a quarter more
 long-lived objects), and glibc keeps freed pages: unhelped, the process grows by some 30 KiB a call. After `gc.freeze`
 a full pass takes well under a millisecond, but not while somebody talks.
+
+CPython's cache of attributes holds the name that it was last asked for in each of its 4096 places, and C code asks with
+a new string each time: they keep pools of memory from going that are empty otherwise.
 """
 
 import asyncio
 import ctypes
 import gc
+import sys
 
 AFTER_S = 0.25
 """From the end of a call. Calls in a row leave no long pause: at 2.5 s the sweep came after few of them, and 200 calls
@@ -21,6 +25,9 @@ class Tidying:
         self._timer: asyncio.TimerHandle | None = None
         self._was_busy = False
         self._trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # malloc_trim(3), glibc only
+        # The second is its name before Python 3.13.
+        names = ("_clear_internal_caches", "_clear_type_cache")
+        self._clear = next(filter(None, (getattr(sys, name, None) for name in names)), None)
 
     def follow(self, is_idle: bool) -> None:
         """After each change of the station's state."""
@@ -34,6 +41,8 @@ class Tidying:
         self._timer = None
         self._was_busy = False
         gc.collect()
+        if self._clear is not None:
+            self._clear()
         if self._trim is not None:
             self._trim(ctypes.c_size_t(0))
 

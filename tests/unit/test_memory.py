@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import sys
 
 import pytest
 
@@ -39,6 +40,24 @@ async def test_the_next_call_comes_first(collections: list[str]) -> None:
     await turns()
     assert collections == []
     tidying.close()
+
+
+async def test_names_that_were_asked_for_once_do_not_stay(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "AFTER_S", 0.0)
+    tidying = Tidying()
+    await one_call(tidying)
+    before = sys.getallocatedblocks()
+    names = [f"name {number:0{number % 80}d}" for number in range(8192)]
+    assert not any(hasattr(tidying, name) for name in names)
+    del names
+    await one_call(tidying)
+    assert sys.getallocatedblocks() - before < 500
+
+
+async def one_call(tidying: Tidying) -> None:
+    tidying.follow(False)
+    tidying.follow(True)
+    await turns()
 
 
 async def test_an_idle_station_is_left_alone(collections: list[str]) -> None:
