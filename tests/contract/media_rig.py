@@ -201,3 +201,16 @@ class Pair:
 
     async def close(self) -> None:
         await asyncio.gather(self.caller.close(), self.callee.close())
+
+
+def connection_of(station: Station) -> Any:
+    """aioice's."""
+    return station.media._current._peer._connection()  # type: ignore[attr-defined]
+
+
+def peer_connection_of(station: Station) -> Any:
+    """aiortc's RTCPeerConnection."""
+    return station.media._current._peer._pc  # type: ignore[attr-defined]
+
+
+MakePair = Callable[..., Pair]

@@ -2,41 +2,21 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
 
 import numpy as np
 import pytest
 
 from intercomd.core.protocol import Candidate, Sdp
 from intercomd.media.pcm import SILENCE, level_dbfs
-from tests.contract.media_rig import FakeKind, Kind, Pair, RealKind
+from tests.contract.media_rig import FakeKind, Kind, MakePair, Pair, RealKind
 from tests.unit.sounds import SAME_VOICE, best_alignment, likeness, speech
 
-MakePair = Callable[..., Pair]
 QUICK = {"silent_s": 0.4, "lost_s": 1.0}
 
 
 @pytest.fixture(params=["fake", pytest.param("real", marks=pytest.mark.platform("libopus"))])
 def kind(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Kind:
     return FakeKind() if request.param == "fake" else RealKind(monkeypatch)
-
-
-@pytest.fixture
-async def pair_of(kind: Kind) -> AsyncIterator[MakePair]:
-    pairs: list[Pair] = []
-
-    def make(**settings: object) -> Pair:
-        pairs.append(Pair(kind, **settings))
-        return pairs[-1]
-
-    yield make
-    for pair in pairs:
-        await pair.close()
-
-
-@pytest.fixture
-def pair(pair_of: MakePair) -> Pair:
-    return pair_of()
 
 
 async def test_it_comes_up_and_says_so_once(pair: Pair) -> None:

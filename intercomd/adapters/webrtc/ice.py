@@ -116,10 +116,11 @@ def address_in_use(connection: Any) -> str | None:
 
 
 def mark_as_voice(connection: Any) -> None:
-    """DSCP on the sockets. Private API of aioice; a network that ignores it changes nothing."""
+    """DSCP on the sockets, also on those that lead to a relay. Private API of aioice; a network that ignores it changes
+    nothing."""
     for protocol in getattr(connection, "_protocols", ()):
-        sock = protocol.transport.get_extra_info("socket")
-        if sock is None:  # a relayed one
+        sock = _socket_of(protocol.transport)
+        if sock is None:
             continue
         try:
             if sock.family == socket.AF_INET6:
@@ -128,6 +129,12 @@ def mark_as_voice(connection: Any) -> None:
                 sock.setsockopt(socket.IPPROTO_IP, socket.IP_TOS, _EXPEDITED_FORWARDING)
         except OSError:
             _log.debug("the voice's packets cannot be marked (DSCP)")
+
+
+def _socket_of(transport: Any) -> Any:
+    """A relayed transport has none of its own: it goes through the one of its TURN client."""
+    client = getattr(transport, "_TurnTransport__inner_protocol", None)
+    return (transport if client is None else client.transport).get_extra_info("socket")
 
 
 def abandon_allocations(connection: Any) -> None:
