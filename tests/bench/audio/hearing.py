@@ -1,7 +1,8 @@
 """What is injected to be measured, and what two recordings of it say: delays, and ticks of digital silence. Pure."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 
@@ -10,9 +11,16 @@ from tests.bench.sounds import CHIRP_FRAMES, SPACING_S, Dated, chirps, find_chir
 
 NOISE_RMS: Final = 150.0
 """−47 dBFS: a quiet room, in which digital silence is a hole and nothing else."""
-LONGEST_S: Final = 0.5
+LONGEST_S: Final = 1.2
+_MISSED_S: Final = 0.25
+"""What it costs to take a chirp for lost, in seconds by which the delay jumps."""
+_ABREAST: Final = 12
 _BLOCK_FRAMES: Final = 5 * RATE_HZ
 """Short transforms are quicker than one over minutes."""
+
+
+_Path = tuple[float, float | None, Any]
+"""Its cost, its last delay, and its way here as nested pairs, the last one outermost."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,12 +42,28 @@ def delays(mouth: Dated, ear: Dated) -> list[Heard]:
     """Of every chirp before the mouth that could be heard in the ear's recording."""
     arrivals = np.array([ear.at(frame) for frame in found(ear.pcm)])
     end_s = ear.at(len(ear.pcm)) - LONGEST_S
-    heard = []
-    for at_s in map(mouth.at, found(mouth.pcm)):
-        if ear.began_s <= at_s <= end_s:
-            later = arrivals[(arrivals >= at_s) & (arrivals <= at_s + LONGEST_S)] - at_s
-            heard.append(Heard(at_s, float(later[0]) if len(later) else None))
-    return heard
+    spoken = [at_s for at_s in map(mouth.at, found(mouth.pcm)) if ear.began_s <= at_s <= end_s]
+    possible = [(arrivals[(arrivals >= at_s) & (arrivals <= at_s + LONGEST_S)] - at_s).tolist() for at_s in spoken]
+    return [Heard(at_s, delay_s) for at_s, delay_s in zip(spoken, steadiest(possible), strict=True)]
+
+
+def steadiest(possible: Sequence[Sequence[float]]) -> list[float | None]:
+    """Of each chirp's possible delays the one, or none, with which the delay jumps least over all. More than one chirp
+    may be on its way; since they come at irregular times, only the true delays are steady."""
+    paths: list[_Path] = [(0.0, None, None)]
+    for delays_s in possible:
+        longer: list[_Path] = [(cost + _MISSED_S, last_s, (trail, None)) for cost, last_s, trail in paths]
+        for delay_s in delays_s:
+            costs = [cost + (0.0 if last_s is None else abs(delay_s - last_s)) for cost, last_s, _ in paths]
+            best = int(np.argmin(costs))
+            longer.append((costs[best], delay_s, (paths[best][2], delay_s)))
+        paths = sorted(longer, key=lambda path: path[0])[:_ABREAST]
+    chosen: list[float | None] = []
+    trail = paths[0][2]
+    while trail is not None:
+        trail, delay = trail
+        chosen.append(delay)
+    return chosen[::-1]
 
 
 def found(recorded: Pcm) -> list[int]:

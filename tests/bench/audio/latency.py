@@ -41,7 +41,7 @@ from tests.bench.ears import Ear
 from tests.bench.hands import Late
 from tests.bench.load import LoadWatch, quiet_machine
 from tests.bench.programs import ProgramError
-from tests.bench.report import broken, invalid, table, write
+from tests.bench.report import OUTPUT, broken, invalid, table, write
 from tests.netns.laboratory import lacking
 
 ROUNDS: Final[Sequence[Sequence[str]]] = ((OURS, STOCK), (BARESIP, CHROMIUM), (OURS, BARESIP_MINIMAL))
@@ -69,9 +69,8 @@ async def latency() -> Measured:
                     print(f"    mouth to ear, round {number + 1} of {len(ROUNDS)}: {' and '.join(names)}", flush=True)
                     await _round(lanes, names, number, taken)
     rows = latency_rows.rows(taken, watch.load)
-    for complaint in [*watch.load.complaints(), *latency_rows.complaints(taken)]:
-        rows = invalid(rows, complaint)
-    return Measured(rows, latency_rows.series(taken))
+    complaints = [*watch.load.complaints(), *latency_rows.complaints(taken)]
+    return Measured(invalid(rows, "; ".join(complaints)) if complaints else rows, latency_rows.series(taken))
 
 
 # ---------------------------------------------------------------------------------------------------- measurements
@@ -185,8 +184,7 @@ async def _estimates(lanes: Lanes, kept: list[tuple[float, float]]) -> None:
 def main() -> int:
     """On its own; written to build/bench/audio-latency.json."""
     measured = asyncio.run(latency())
-    path = Path(__file__).parents[3] / "build" / "bench" / "audio-latency.json"
-    write(measured.rows, path)
+    write(measured.rows, OUTPUT / "audio-latency.json")
     print(table(measured.rows))
     return 0
 
