@@ -11,7 +11,7 @@ import pytest
 from intercomd.media.pcm import RATE_HZ
 from tests.bench.audio.conditions import AFTER, BAD, PHASES, ZERO, Run, Taken, Window
 from tests.bench.audio.hearing import Heard, delays, found, silent_ticks, sound, steadiest
-from tests.bench.audio.impaired import Condition, Fates, is_voice
+from tests.bench.audio.impaired import Condition, Fates
 from tests.bench.audio.lanes import OURS, STOCK
 from tests.bench.audio.latency_rows import PEERS, Unheard, complaints, rows, series
 from tests.bench.load import Load
@@ -27,13 +27,12 @@ def datagram(payload: bytes, source: str = A, target: str = B) -> bytes:
     return struct.pack("!BBHHHBBH", 0x45, 0, 28 + len(payload), 0, 0, 64, 17, 0) + ends + bytes(8) + payload
 
 
-VOICE = b"\x80\x60" + bytes(20)
+VOICE, REPORT = b"\x80\x60" + bytes(20), b"\x80\xc8" + bytes(20)
 
 
 @pytest.mark.parametrize(
     "packet",
     [
-        datagram(b"\x80\xc8" + bytes(20)),  # RTCP sender report
         datagram(b"\x00\x01" + bytes(18)),  # STUN
         datagram(b"\x16\xfe\xfd"),  # DTLS
         datagram(b"INVITE sip:callee SIP/2.0"),
@@ -42,17 +41,17 @@ VOICE = b"\x80\x60" + bytes(20)
         b"\x60" + bytes(60),  # IPv6
     ],
 )
-def test_all_but_voice_passes_at_once(packet: bytes) -> None:
+def test_all_but_rtp_and_rtcp_passes_at_once(packet: bytes) -> None:
     fates = Fates(Condition("all", loss=1.0))
-    assert not is_voice(packet)
     assert fates.of(packet) == 0.0
-    assert is_voice(datagram(VOICE))
     assert fates.of(datagram(VOICE)) is None
+    assert fates.of(datagram(REPORT)) is None
 
 
 def test_every_stream_in_a_direction_has_the_same_fates() -> None:
     condition = Condition("10 %", loss=0.1, jitter_s=0.05)
     one, other = Fates(condition), Fates(condition)
+    one.of(datagram(REPORT))
     first = [one.of(datagram(VOICE)) for _ in range(1000)]
     assert first == [other.of(datagram(VOICE, B, C)) for _ in range(1000)]
     assert first != [one.of(datagram(VOICE, B, A)) for _ in range(1000)]
@@ -64,6 +63,7 @@ def test_every_stream_in_a_direction_has_the_same_fates() -> None:
 
 def test_exactly_one_packet_of_each_stream_is_lost() -> None:
     fates = Fates(Condition("one", drop_next=1))
+    assert fates.of(datagram(REPORT)) == 0.0
     assert [fates.of(datagram(VOICE)) for _ in range(3)] == [None, 0.0, 0.0]
     assert fates.of(datagram(VOICE, B, A)) is None
 

@@ -3,9 +3,9 @@ since a kernel without netem can drop but not delay.
 
     python -m tests.bench.audio.impaired NAMESPACE=ADDRESS…
 
-Each namespace gets an interface `eth0` (to be given its address by whoever started this). Only RTP is lost or delayed:
-STUN, DTLS, RTCP, SIP and TCP pass at once (RFC 7983 and RFC 5761 tell them apart), so that a call comes up and is told
-of its losses. The n-th voice packet of every stream in one direction has the same fate, whoever sends it.
+Each namespace gets an interface `eth0` (to be given its address by whoever started this). RTP is lost and delayed, and
+RTCP alike but by dice of its own; STUN, DTLS, SIP and TCP pass at once (RFC 7983 and RFC 5761 tell them apart), so that
+a call comes up. The n-th voice packet of every stream in one direction has the same fate, whoever sends it.
 
 JSON lines: `{"ready": …}`; on a `Condition` as JSON, when it began (CLOCK_MONOTONIC) and what the last one did.
 """
@@ -38,7 +38,7 @@ INTERFACE: Final = "eth0"
 @dataclass(frozen=True, slots=True)
 class Condition:
     """From now on: `loss` is a ratio, `jitter_s` the most that a packet is late, evenly, each for itself; of every
-    stream the next `drop_next` packets are lost. `name` seeds the dice."""
+    stream of voice the next `drop_next` packets are lost. `name` seeds the dice."""
 
     name: str
     loss: float = 0.0
@@ -51,9 +51,10 @@ CLEAN: Final = Condition("clean")
 
 @dataclass(slots=True)
 class Stream:
-    """Of one sender to one receiver, under one condition: what happened to its voice."""
+    """Of one sender to one receiver, under one condition: what happened to its RTP or RTCP."""
 
     dice: random.Random
+    drop_next: int
     seen: int = 0
     lost: int = 0
     delayed_s: float = 0.0
@@ -62,7 +63,7 @@ class Stream:
         """How much the next packet is late; None: it is lost. Always as many dice, so that fates stay in step."""
         chance, late = self.dice.random(), self.dice.random()
         self.seen += 1
-        if self.seen <= condition.drop_next or chance < condition.loss:
+        if self.seen <= self.drop_next or chance < condition.loss:
             self.lost += 1
             return None
         self.delayed_s += late * condition.jitter_s
@@ -74,7 +75,7 @@ class Fates:
     """Pure."""
 
     condition: Condition = CLEAN
-    streams: dict[tuple[bytes, bytes], Stream] = field(default_factory=dict)
+    streams: dict[tuple[bytes, bytes, bool], Stream] = field(default_factory=dict)
 
     def change(self, condition: Condition) -> None:
         self.condition = condition
@@ -82,31 +83,36 @@ class Fates:
 
     def of(self, packet: bytes) -> float | None:
         """Seconds until this IPv4 packet goes on; None: never."""
-        if not is_voice(packet):
+        kind = rtp_type(packet)
+        if kind is None:
             return 0.0
-        ends = packet[12:16], packet[16:20]
-        if ends not in self.streams:
-            self.streams[ends] = Stream(random.Random(f"{self.condition.name} {ends[0] < ends[1]}"))
-        return self.streams[ends].fate_s(self.condition)
+        source, target, voice = packet[12:16], packet[16:20], kind not in _RTCP_TYPES
+        stream = self.streams.get((source, target, voice))
+        if stream is None:
+            dice = random.Random(f"{self.condition.name} {source < target} {voice}")
+            stream = Stream(dice, self.condition.drop_next if voice else 0)
+            self.streams[source, target, voice] = stream
+        return stream.fate_s(self.condition)
 
     def told(self) -> dict[str, Any]:
-        """By stream, packets and milliseconds."""
+        """By stream of voice, packets and milliseconds."""
         return {
-            ">".join(map(socket.inet_ntoa, ends)): {
+            f"{socket.inet_ntoa(source)}>{socket.inet_ntoa(target)}": {
                 "seen": of.seen,
                 "lost": of.lost,
                 "mean_delay_ms": round(of.delayed_s * 1000 / max(1, of.seen - of.lost), 2),
             }
-            for ends, of in self.streams.items()
+            for (source, target, voice), of in self.streams.items()
+            if voice
         }
 
 
-def is_voice(packet: bytes) -> bool:
-    """Whether this IPv4 packet is RTP (RFC 3550: version 2) in UDP."""
+def rtp_type(packet: bytes) -> int | None:
+    """The payload type of this IPv4 packet, without its marker; None unless it is RTP or RTCP in UDP (RFC 3550:
+    version 2)."""
     if len(packet) < _IP_UDP_HEADERS + 2 or packet[0] != 0x45 or packet[9] != _UDP:
-        return False
-    first, second = packet[_IP_UDP_HEADERS], packet[_IP_UDP_HEADERS + 1]
-    return first >> 6 == 2 and second & 0x7F not in _RTCP_TYPES
+        return None
+    return packet[_IP_UDP_HEADERS + 1] & 0x7F if packet[_IP_UDP_HEADERS] >> 6 == 2 else None
 
 
 class Wire:

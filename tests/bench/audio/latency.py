@@ -3,8 +3,8 @@ the same conditions, two contenders at a time on lanes of their own, a bare copy
 
     python -m tests.bench.audio.latency
 
-Between chirps there is a low noise: a period of digital silence in an ear is a hole. The wire impairs RTP only, both
-ways, the n-th packet of each stream alike for all contenders.
+Between chirps there is a low noise: a period of digital silence in an ear is a hole. The wire impairs RTP and RTCP,
+both ways, the n-th packet of each stream alike for all contenders.
 """
 
 import asyncio
