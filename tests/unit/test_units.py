@@ -12,10 +12,13 @@ from intercomd.__main__ import CONFIGURATION, DEFAULT_CONFIG
 from intercomd.config import Hub, Station
 from intercomd.config.credentials import HUB_TOKEN
 from intercomd.device import control
+from intercomd.device.fault import REPORT
 from intercomd.media import engine
 
 SYSTEMD = Path(__file__).parents[2] / "systemd"
 UNITS = ("intercomd.service", "intercomd-hub.service")
+FAULT = "intercomd-fault.service"
+COMPANIONS = (FAULT, "intercomd-fault.path", "intercomd-steady@.service", "intercomd-steady@.timer")
 EXPOSURE_LIMIT = 2.0
 
 Settings = list[tuple[str, str]]
@@ -47,12 +50,12 @@ def run(*command: str) -> subprocess.CompletedProcess[str]:
 @pytest.fixture
 def workshop(tmp_path: Path) -> Path:
     """The units with a program that exists, for `verify` looks for it."""
-    for unit in UNITS:
+    for unit in (*UNITS, *COMPANIONS):
         text = (SYSTEMD / unit).read_text()
         program = tmp_path / "intercomd"
         (tmp_path / unit).write_text(text.replace("ExecStart=/opt/intercomd/bin/intercomd", f"ExecStart={program}"))
         shutil.copy("/bin/true", program)
-        if systemd_version() >= 254:
+        if unit in UNITS and systemd_version() >= 254:
             (tmp_path / f"{unit}.d").mkdir()
             shutil.copy(SYSTEMD / "restart.conf", tmp_path / f"{unit}.d" / "50-restart.conf")
     return tmp_path
@@ -76,7 +79,7 @@ def exposure(unit: Path) -> float:
 
 
 @pytest.mark.platform("systemd-analyze")
-@pytest.mark.parametrize("unit", UNITS)
+@pytest.mark.parametrize("unit", [*UNITS, FAULT, "intercomd-fault.path"])
 def test_systemd_understands_every_key(workshop: Path, unit: str) -> None:
     assert verify(workshop / unit) == (0, "")
 
@@ -90,7 +93,7 @@ def test_a_misspelt_key_would_be_seen(workshop: Path) -> None:
 
 
 @pytest.mark.platform("systemd-analyze")
-@pytest.mark.parametrize("unit", UNITS)
+@pytest.mark.parametrize("unit", [*UNITS, FAULT])
 def test_exposure(workshop: Path, unit: str) -> None:
     assert exposure(workshop / unit) <= EXPOSURE_LIMIT
 
@@ -105,10 +108,15 @@ def test_a_unit_without_its_sandbox_would_be_seen(workshop: Path) -> None:
 
 def test_the_newest_keys_stand_apart() -> None:
     """systemd before 254 (Debian 12) does not know them: they are in a drop-in that is left out there."""
-    keys = [line.partition("=")[0] for line in (SYSTEMD / "restart.conf").read_text().splitlines() if "=" in line]
-    assert keys == ["RestartSteps", "RestartMaxDelaySec"]
+    keys = [
+        line.partition("=")[0]
+        for line in (SYSTEMD / "restart.conf").read_text().splitlines()
+        if re.match(r"\w+=", line)
+    ]
+    newest = ("RestartSteps", "RestartMaxDelaySec", "RestartMode")
+    assert keys == [*newest, "ExecStartPost"]
     for unit in UNITS:
-        assert not {key for key, _ in settings(unit)} & set(keys)
+        assert not {key for key, _ in settings(unit)} & set(newest)
 
 
 @pytest.mark.platform("systemd-analyze", "root")
@@ -163,6 +171,18 @@ def test_a_faulty_configuration_is_not_tried_again(unit: str) -> None:
     assert value(unit, "RestartPreventExitStatus") == str(CONFIGURATION)
     assert value(unit, "Restart") == "always"
     assert value(unit, "StartLimitIntervalSec") == "0"
+
+
+def test_a_faulty_configuration_is_told_and_tried_again_when_it_changes() -> None:
+    """What it does is seen in tests/nspawn; here, that the units name each other and the same files."""
+    assert value(UNITS[0], "OnFailure") == value(UNITS[0], "Conflicts") == FAULT
+    assert value(FAULT, "ExecStart") == f"/opt/intercomd/bin/intercomd fault --config {DEFAULT_CONFIG}"
+    assert value(FAULT, "Wants") == "intercomd-fault.path"
+    assert value("intercomd-fault.path", "Unit") == UNITS[0]
+    credential = value(UNITS[0], "LoadCredential").partition(":")[2]
+    assert values("intercomd-fault.path", "PathChanged") == [DEFAULT_CONFIG, f"/etc/credstore/{credential}"]
+    assert value(UNITS[0], "RuntimeDirectoryPreserve") == "yes"
+    assert f"/{REPORT}" in value(UNITS[0], "ExecStartPost")
 
 
 @pytest.mark.parametrize(("unit", "command"), [*zip(UNITS, ("device", "hub"), strict=True)])

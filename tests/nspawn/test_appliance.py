@@ -1,0 +1,59 @@
+"""As on the card: a read-only root, /var in memory; and the suite on the card's own Python and packages."""
+
+import re
+
+import pytest
+
+from tests.nspawn.conftest import Boot
+from tests.nspawn.household import CONFIG, DOOR, HUB, furnish, token, wait_registered
+
+SUITES = ("tests/unit", "tests/contract")
+SUITE_LIMIT_S = 400.0
+LEAST_PASSED = 1000
+PYTHON = "/opt/tests/bin/python"
+
+
+def test_with_a_volatile_var_a_station_starts_from_nothing(boot: Boot) -> None:
+    """What is under /var is made anew at each boot; what is under /etc was put there before."""
+    machine = boot()
+    furnish(machine)
+    machine.run("systemctl", "start", HUB)
+    machine.write("/etc/credstore/intercomd.hub-token", token(machine, "door"), "0600")
+    machine.run("systemctl", "enable", "intercomd-hub", "rig-sound", check=False)
+    # The hub's database is what a station's card does not have: it stays.
+    machine.sh("mkdir -p /etc/kept && cp -a /var/lib/intercomd-hub /etc/kept/")
+    unit = "[Service]\nType=oneshot\nExecStart=/bin/cp -a /etc/kept/intercomd-hub /var/lib/\n"
+    machine.write(
+        "/etc/systemd/system/kept.service", f"[Unit]\nBefore={HUB}\n{unit}[Install]\nWantedBy=multi-user.target\n"
+    )
+    machine.write(f"/etc/systemd/system/{DOOR}.d/sound.conf", "[Unit]\nWants=rig-sound.service\n")
+    machine.run("systemctl", "enable", "kept.service")
+    machine.off()
+    volatile = type(machine)(
+        (machine.layer, *machine._lower), machine._folder.with_name("volatile"), (*machine._options, "--tmpfs=/var")
+    )
+    with volatile:
+        wait_registered(volatile, "door")
+        assert volatile.sh("stat -f -c %T /var").strip() == "tmpfs"
+        assert volatile.exists("/var/lib/intercomd/state.db")
+        assert "intercomd" in volatile.sh("stat -c %U /var/lib/intercomd")
+        assert volatile.read(CONFIG)
+
+
+@pytest.mark.parametrize("suite", SUITES)
+def test_the_suite_on_the_card_s_python_and_packages(boot: Boot, suite: str) -> None:
+    machine = boot()
+    machine.run("cp", "-r", "/checkout", "/root/checkout")
+    script = (
+        f"cd /root/checkout; nice -n 10 {PYTHON} -m pytest -q -W error -p no:cacheprovider "
+        f"{suite} >/root/said 2>&1 || true; tail -n 60 /root/said"
+    )
+    assert machine.run(PYTHON, "-c", "import sys; print(sys.version_info[:2])").strip() == "(3, 13)"
+    said = machine.sh(script, limit_s=SUITE_LIMIT_S)
+    print(said)
+    summary = said.splitlines()[-1]
+    passed = re.search(r"(\d+) passed", summary)
+    assert passed, said
+    assert "failed" not in summary, said
+    assert "error" not in summary, said
+    assert int(passed.group(1)) > (LEAST_PASSED if suite == "tests/unit" else 50)
