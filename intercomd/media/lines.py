@@ -7,10 +7,13 @@ Orders come from other threads as plain attributes and a wake-up; nothing here w
 from collections.abc import Callable
 from typing import Final
 
+import numpy as np
+
 from intercomd.core.events import Card
 from intercomd.media.clock import Clock
 from intercomd.media.mixer import Mixer
 from intercomd.media.pcm import PERIOD_FRAMES, RATE_HZ, SILENCE, Pcm, VoiceSink, VoiceSource, level_dbfs
+from intercomd.media.periods import split
 from intercomd.media.processing import VoiceProcessing
 from intercomd.ports import CaptureStream, CardError, PlayoutStream, SoundCard
 
@@ -21,7 +24,7 @@ STEADY_PERIODS: Final = 100
 """A card that opens and fails at once must not be opened four times a second for ever."""
 IDLE_S: Final = 1.0
 _MAX_OWED_PERIODS: Final = 200
-_MAX_INSERTED_PERIODS: Final = 10
+_MAX_INSERTED_FRAMES: Final = 10 * PERIOD_FRAMES
 """What the encoder's queue holds. After a longer gap the far end begins anew anyway."""
 _SILENT_DBFS: Final = -96.0
 _METER_PERIODS: Final = 5
@@ -214,7 +217,7 @@ class CaptureLine:
         self._stream: CaptureStream | None = None
         self._stream_pcm = ""
         self._known_pcm = ""
-        self._lost_frames = 0
+        self._left_over: Pcm = SILENCE[:0]
         self._retry = _Retry(clock)
 
     def doubt(self) -> None:
@@ -242,7 +245,7 @@ class CaptureLine:
 
     def close(self) -> None:
         """Idempotent. The LED goes out after the PCM is closed, never before."""
-        self._lost_frames = 0
+        self._left_over = SILENCE[:0]
         stream, self._stream = self._stream, None
         if stream is not None:
             stream.close()
@@ -275,18 +278,23 @@ class CaptureLine:
             if self._processing is not None:
                 self._processing.begin(self._stream_pcm)
             self._on_microphone(True)
-        else:
-            self._insert(lost)
+            lost = 0
         self.periods += 1
         self.meter.see(period)
-        self._sink.push(period if self._processing is None else self._processing.captured(period, lost))
+        self._send(period if self._processing is None else self._processing.captured(period, lost), lost)
 
-    def _insert(self, lost: int) -> None:
-        """Silence for what an overrun cost, or everything after it would be early at the far end, whose buffer then
-        holds so much less. Whole periods; what is less than one is remembered for the next overrun."""
-        periods, self._lost_frames = divmod(self._lost_frames + lost, PERIOD_FRAMES)
-        for _ in range(min(periods, _MAX_INSERTED_PERIODS)):
-            self._sink.push(SILENCE)
+    def _send(self, period: Pcm, lost: int) -> None:
+        """Silence for what an overrun cost, to the frame, or everything after it would be early at the far end, whose
+        buffer then holds so much less. What is less than a period stays behind, for as long as the PCM is open."""
+        if lost:
+            silence = np.zeros(min(lost, _MAX_INSERTED_FRAMES), np.int16)
+            self._left_over = np.concatenate((self._left_over, silence))
+        if not len(self._left_over):
+            self._sink.push(period)
+            return
+        periods, self._left_over = split(period, self._left_over)
+        for whole in periods:
+            self._sink.push(whole)
 
     def _fail(self, error: CardError) -> None:
         self.close()

@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 
 from intercomd.media.alignment import MARGIN_FRAMES, Reference
-from intercomd.media.pcm import PERIOD_FRAMES, Pcm
+from intercomd.media.pcm import PERIOD_FRAMES, RATE_HZ, Pcm
 
 
 class Card:
     """Both directions of one card, by one clock or by two: a frame is heard in the moment in which it is captured."""
 
     def __init__(self) -> None:
-        self.reference = Reference()
+        self.reference = Reference(lambda: 0.0)
         self.at = 1
         self.reference.begin()
 
@@ -107,6 +107,34 @@ def test_crystals_that_differ_are_followed_frame_by_frame(card: Card) -> None:
     assert 1100 <= card.reference.slipped_frames <= 1200
     assert max(slips) == 1
     assert behind(card, last) == pytest.approx(MARGIN_FRAMES, abs=100)
+
+
+@pytest.mark.parametrize("jitter_ms", [0.1, 3.0])
+@pytest.mark.parametrize("ppm", [200, -200])
+def test_two_cards_whose_clocks_differ_stay_aligned_for_five_minutes(ppm: int, jitter_ms: float) -> None:
+    """Two threads, each by its own card's clock and each as late as threads are. Frames bear their number, so the
+    echo's delay is seen: the drift alone is 2880 frames, and the beat of the two clocks 480."""
+    dice, now = np.random.default_rng(1000 + ppm), [0.0]
+    reference, written, delays = Reference(lambda: now[0]), 0, []
+    reference.begin()
+    plays = _late(np.arange(-2, 30_000) * 0.01, jitter_ms, dice)
+    ends = np.arange(1, 29_900) * 0.01 / (1 + ppm * 1e-6)
+    for end, read_s in zip(ends, _late(ends, jitter_ms, dice), strict=True):
+        while plays[written] <= read_s:
+            now[0] = plays[written]
+            frames = np.arange(written * PERIOD_FRAMES, (written + 1) * PERIOD_FRAMES)
+            reference.played((frames % 30_000).astype(np.int16))
+            written += 1
+        now[0] = read_s
+        first = int(reference.matching()[0])
+        delays.append((round((end + 0.01) * RATE_HZ) - first + 15_000) % 30_000 - 15_000)
+    settled = np.array(delays[500:])
+    assert np.abs(np.diff(settled)).max() <= 2, "frame by frame"
+    assert np.ptp(settled) <= (2.5 if jitter_ms < 1 else 3.5) * RATE_HZ / 1000
+
+
+def _late(times: np.ndarray, jitter_ms: float, dice: np.random.Generator) -> np.ndarray:
+    return np.maximum.accumulate(times + np.abs(dice.normal(0, jitter_ms / 1000, len(times))))
 
 
 def test_a_wrong_length_of_an_xrun_is_set_right_within_a_second(card: Card) -> None:
