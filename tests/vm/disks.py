@@ -20,8 +20,10 @@ STATE_LABEL = "intercom-state"
 STATE_MIB = 128
 SPARE_MIB = 256
 
-FSTAB = f"""LABEL=intercom-root / ext4 defaults,noatime,errors=remount-ro 0 1
-LABEL={STATE_LABEL} /var/lib/intercom-state ext4 nodev,nosuid,noexec,noatime,errors=remount-ro 0 2
+# The state partition by its place, as on the card: libblkid of Debian 13 (2.41) checks a superblock's checksum, so one
+# that is torn has no label, and a mount by label would wait for it and give up.
+FSTAB = """LABEL=intercom-root / ext4 defaults,noatime,errors=remount-ro 0 1
+/dev/vdb /var/lib/intercom-state ext4 nodev,nosuid,noexec,noatime,errors=remount-ro 0 2
 /var/lib/intercom-state/intercomd /var/lib/intercomd none bind 0 0
 """
 APPEND = "root=LABEL=intercom-root rw console=ttyS0 quiet fsck.repair=yes mitigations=off panic=0 net.ifnames=0"

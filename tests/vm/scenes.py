@@ -242,7 +242,8 @@ def torn_state(bench: Bench) -> None:
         house = Household(machine)
         house.until_ready(BOOT_LIMIT_S)
         mount = json.loads(machine.run("findmnt -J /var/lib/intercom-state").text)["filesystems"][0]
-        whole = "rw" in mount["options"].split(",") and STATE_LABEL in machine.run("lsblk -no LABEL /dev/vdb").text
+        label = machine.run("blkid -p -s LABEL -o value /dev/vdb", check=False).text
+        whole = "rw" in mount["options"].split(",") and label == STATE_LABEL
         findings.check("torn state partition: mended and mounted at boot", whole, mount["options"])
         said = machine.run("journalctl -b --no-pager -o cat -t systemd-fsck | tail -3").text
         findings.check("the journal tells of the check", STATE_LABEL in said, said[:160])
@@ -250,18 +251,14 @@ def torn_state(bench: Bench) -> None:
 
 
 def tear(file: Path) -> None:
-    """A write that only half arrived: half of the primary superblock (at 1 KiB) and of the block bitmap."""
+    """Writes that only half arrived: the second half of the primary superblock (at 1 KiB) and of the block bitmap."""
+    shown = subprocess.run(["dumpe2fs", file], check=True, capture_output=True, text=True, timeout=60).stdout
+    block_bytes = int(shown.split("Block size:")[1].split()[0])
+    bitmap = int(shown.split("Block bitmap at ")[1].split()[0])
     with file.open("r+b") as disk:
-        disk.seek(1024 + 512)
-        disk.write(os.urandom(512))
-    shown = subprocess.run(["dumpe2fs", "-o", "superblock=32768", file], check=False, capture_output=True, text=True)
-    for line in shown.stdout.splitlines():
-        if "Block bitmap at" in line:
-            block = int(line.split("Block bitmap at ")[1].split()[0])
-            with file.open("r+b") as disk:
-                disk.seek(block * 4096)
-                disk.write(os.urandom(2048))
-            return
+        for place in (1024 + 512, bitmap * block_bytes + block_bytes // 2):
+            disk.seek(place)
+            disk.write(os.urandom(512))
 
 
 SCENES: dict[str, Callable[[Bench], None]] = {
