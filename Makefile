@@ -3,7 +3,7 @@ SHELL := /bin/bash
 PY := .venv/bin/python
 export PYTHON
 
-.PHONY: image test-vm test-image help demo test lint pytest mutants bench bench-audio bench-page crash bench-recovery reference install uninstall clean setup-run setup-test setup-bench
+.PHONY: image test-vm test-image help demo test lint pytest mutants bench bench-audio bench-page crash bench-recovery reference install uninstall clean setup-run setup-test setup-bench setup-platform test-nspawn bench-appliance
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -40,6 +40,13 @@ crash: setup-test ## cut the power at every instant of the store's life (SHORT=1
 	@$(PY) -m tests.crash $(if $(SHORT),--short) $(if $(SEED),--seed $(SEED)) $(if $(LEVEL),--level $(LEVEL)) \
 		$(if $(WHERE_POSSIBLE),--where-possible)
 
+test-nspawn: setup-platform ## the installed units under Debian 13's systemd, in containers; needs root
+	@$(PY) -m tests.nspawn.tree
+	@$(PY) -m pytest -W error tests/nspawn $(ARGS)
+
+bench-appliance: setup-platform ## measure the installed appliance: start, memory, flash, exposure; needs root
+	@$(PY) -m tests.bench appliance
+
 image: setup-run ## the card of a Raspberry Pi, build/image/intercomd-VERSION-arm64.img.xz; needs root
 	@$(PY) -m hw.image $(ARGS)
 
@@ -64,6 +71,9 @@ clean: ## remove what was built; .venv stays
 
 setup-run:
 	@.ci/setup run
+
+setup-platform:
+	@.ci/setup platform
 
 setup-test:
 	@.ci/setup test
