@@ -13,25 +13,15 @@ Playout takes whole periods: all frames that a period needs must be there when i
 `ahead` frames into a period is therefore needed that much before it is heard, and these frames of delay are free to go.
 """
 
-from bisect import insort
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 
 from intercomd.media.delay import Transits
-from intercomd.media.jitter import (
-    CONCEALED_FRAMES,
-    QUANTUM_FRAMES,
-    Conceal,
-    Counts,
-    Decision,
-    Play,
-    Recover,
-    Silence,
-)
-from intercomd.media.packet import Packet, carries_fec, duration_frames, is_dtx
+from intercomd.media.jitter import CONCEALED_FRAMES, QUANTUM_FRAMES, Decision, Play
+from intercomd.media.packet import Packet, carries_fec
 from intercomd.media.pcm import PERIOD_FRAMES, RATE_HZ
+from intercomd.media.sequence import Sequence, Waiting
 from intercomd.media.stretch import LEAST_LAG, MOST_LAG
 
 _MS = RATE_HZ // 1000
@@ -42,7 +32,6 @@ _MARGIN_FRAMES = _MS
 _START_FRAMES = 20 * _MS
 _LEARNING_FRAMES = RATE_HZ
 """For so long nothing is known of the network, and the delay stays what it was at the start."""
-_LONGEST_STEP_FRAMES = 960
 _WATCH_FRAMES = RATE_HZ // 2
 _SPACING_FRAMES = RATE_HZ // 10
 """One period of pitch in this time is not heard; a stretched voice would be."""
@@ -55,12 +44,6 @@ _STEPS = np.arange(-_MOST_STEPS, _MOST_STEPS + 1)
 _LATE_IN_A_ROW, _LATE_WHILE_DRY = 25, 5
 """Nothing but late packets: the sender has begun a new timeline. Sooner where there is nothing else to play."""
 _HISTORY = 64
-
-
-class _Waiting(NamedTuple):
-    packet: Packet
-    frames: int
-    arrived: int
 
 
 @dataclass(slots=True)
@@ -81,7 +64,7 @@ class _Least:
         self.wait += frames
 
 
-class AdaptiveBuffer:
+class AdaptiveBuffer(Sequence):
     """A `ReceiveBuffer` whose delay follows the network's."""
 
     def __init__(self, most_ms: int = 120, ceiling_ms: int = 200) -> None:
@@ -91,39 +74,14 @@ class AdaptiveBuffer:
         self._transits = Transits(self._most)
         self.restart()
 
-    def restart(self) -> None:
-        self._tally = dict.fromkeys(Counts.__dataclass_fields__, 0)
-        self._ssrc: int | None = None
-        self._delay = 0.0
-        self._missing = False
-        self._forget()
-
     def _forget(self) -> None:
+        super()._forget()
         self._transits.forget()
-        self._order: list[int] = []
-        self._waiting: dict[int, _Waiting] = {}
-        self._newest: int | None = None
-        self._next: int | None = None
         self._highest_sequence: int | None = None
         self._seen = 0
-        self._last_sequence: int | None = None
-        self._step = PERIOD_FRAMES
-        self._paused = False
-        self._filling = True
         self._filling_frames = 0
-        self._dry = 0
-        self._stand_in = 0
-        self._late_in_a_row = 0
         self._since_look, self._hurry = 0, False
         self._watch_anew()
-
-    @property
-    def counts(self) -> Counts:
-        return Counts(**self._tally)
-
-    @property
-    def delay_frames(self) -> float:
-        return self._delay
 
     @property
     def target_frames(self) -> int:
@@ -134,13 +92,9 @@ class AdaptiveBuffer:
     # ------------------------------------------------------------------------------------------------- arrival
 
     def put(self, packet: Packet) -> None:
-        self._tally["received"] += 1
-        frames = duration_frames(packet.payload)
+        frames = self._count(packet)
         if not frames:
-            self._tally["unusable"] += 1
             return
-        if packet.ssrc != self._ssrc:
-            self._begin(packet)
         if self._seen_before(packet.sequence):
             self._tally["duplicates"] += 1
             return
@@ -161,17 +115,8 @@ class AdaptiveBuffer:
         elif at in self._waiting:
             self._tally["duplicates"] += 1
         else:
-            self._late_in_a_row = 0
-            insort(self._order, at)
-            self._waiting[at] = _Waiting(packet, frames, arrived)
-            self._newest = at if self._newest is None else max(self._newest, at)
+            self._insert(at, Waiting(packet, frames, arrived))
             self._keep_ceiling()
-
-    def _begin(self, packet: Packet) -> None:
-        if self._ssrc is not None:
-            self._tally["restarts"] += 1
-        self._forget()
-        self._ssrc = packet.ssrc
 
     def _is_another_timeline(self, packet: Packet, at: int) -> bool:
         """Too late to be heard, and no straggler."""
@@ -203,13 +148,6 @@ class AdaptiveBuffer:
             self._seen |= 1 << back
         return False
 
-    def _unwrapped(self, timestamp: int) -> int:
-        """The timestamp without its wrap at 2³²: the one nearest to the newest so far (RFC 3550 section 5.1)."""
-        if self._newest is None:
-            return timestamp
-        delta = (timestamp - self._newest) & 0xFFFFFFFF
-        return self._newest + (delta - 0x1_0000_0000 if delta >= 0x8000_0000 else delta)
-
     def _keep_ceiling(self) -> None:
         """What came together in a stall is not worth its delay: only the newest of it stays, as much as is wanted."""
         if self._fill() <= self._ceiling and len(self._order) <= _MOST_WAITING:
@@ -220,21 +158,6 @@ class AdaptiveBuffer:
         while len(self._order) > 1 and (self._fill() > keep or len(self._order) > _MOST_WAITING):
             self._drop_oldest("overflowed")
         self._watch_anew()
-
-    def _drop_oldest(self, reason: str) -> None:
-        self._tally[reason] += 1
-        at = self._order.pop(0)
-        gone = self._waiting.pop(at)
-        self._last_sequence = gone.packet.sequence
-        self._next = self._order[0] if self._order else at + gone.frames
-
-    def _fill(self) -> int:
-        """Frames from what is heard next to the end of the newest packet; holes count as filled."""
-        if not self._order:
-            return 0
-        newest = self._order[-1]
-        start = self._order[0] if self._filling or self._next is None else self._next
-        return newest + self._waiting[newest].frames - start
 
     # ------------------------------------------------------------------------------------------------ decisions
 
@@ -274,16 +197,6 @@ class AdaptiveBuffer:
         self._next = self._order[0]
         self._watch_anew()
 
-    def _silence(self) -> Silence:
-        pausing = self._paused or self._last_sequence is None
-        self._tally["paused_frames" if pausing else "silent_frames"] += PERIOD_FRAMES
-        self._note_gap(missing=not pausing)
-        return Silence(PERIOD_FRAMES)
-
-    def _note_gap(self, *, missing: bool) -> None:
-        self._tally["gaps"] += missing and not self._missing
-        self._missing = missing
-
     def _run_dry(self, ahead: int) -> Decision:
         """Only for what the period still lacks: the packet may be there when the next one is asked for."""
         if self._dry >= CONCEALED_FRAMES:
@@ -295,27 +208,10 @@ class AdaptiveBuffer:
         self._shift(frames)
         return self._conceal(frames, missing=not self._paused)
 
-    def _conceal(self, frames: int, *, missing: bool) -> Conceal:
-        self._tally["concealed_frames" if missing else "paused_frames"] += frames
-        self._note_gap(missing=missing)
-        return Conceal(frames)
-
     def _serve(self, now: int, ahead: int) -> Decision:
         at = self._order[0]
-        packet, frames, _ = self._waiting[at]
         gap = self._gap(now, at)
-        if gap < QUANTUM_FRAMES:
-            return self._play(now, ahead, at)
-        missing = self._last_sequence is None or (packet.sequence - self._last_sequence) & 0xFFFF > 1
-        recoverable = missing and gap >= frames and carries_fec(packet.payload)
-        if recoverable and gap - frames < QUANTUM_FRAMES:
-            self._next = at
-            self._tally["recovered_frames"] += frames
-            self._missing = False
-            return Recover(packet.payload, frames)
-        length = min(self._step, gap - frames if recoverable else gap) // QUANTUM_FRAMES * QUANTUM_FRAMES
-        self._next = at - gap + length
-        return self._conceal(length, missing=missing)
+        return self._play(now, ahead, at) if gap < QUANTUM_FRAMES else self._bridge(at, gap)
 
     def _gap(self, now: int, at: int) -> int:
         """Frames missing before the oldest packet, less what concealment has already stood in for; but the offset keeps
@@ -331,14 +227,7 @@ class AdaptiveBuffer:
         return at - self._next
 
     def _play(self, now: int, ahead: int, at: int) -> Play:
-        self._order.pop(0)
-        packet, frames, arrived = self._waiting.pop(at)
-        self._next = at + frames
-        self._last_sequence = packet.sequence
-        self._step = max(QUANTUM_FRAMES, min(frames, _LONGEST_STEP_FRAMES))
-        self._paused = is_dtx(packet.payload)
-        self._tally["played_frames"] += frames
-        self._missing = False
+        packet, frames, arrived = self._hear(at)
         heard = now + ahead
         self._delay += (heard - arrived - self._delay) / 16
         self._watch(heard - at, heard - arrived, frames)

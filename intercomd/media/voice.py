@@ -10,12 +10,12 @@ import numpy as np
 
 from intercomd.media.adaptive import AdaptiveBuffer
 from intercomd.media.bridge import ClockBridge
+from intercomd.media.fixed import FixedBuffer
 from intercomd.media.jitter import (
     CONCEALED_FRAMES,
     Conceal,
     Counts,
     Decision,
-    FixedBuffer,
     Play,
     ReceiveBuffer,
     Recover,

@@ -7,7 +7,7 @@ from itertools import pairwise
 import pytest
 
 from intercomd.media.adaptive import AdaptiveBuffer
-from intercomd.media.jitter import FixedBuffer
+from intercomd.media.fixed import FixedBuffer
 from intercomd.media.near_end import SentVoice
 from intercomd.media.packet import duration_frames
 from intercomd.media.pcm import PERIOD_FRAMES

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from intercomd.media.adaptive import AdaptiveBuffer
-from intercomd.media.jitter import FixedBuffer
+from intercomd.media.fixed import FixedBuffer
 from tests.bench.audio.simulation import Heard, Ours, packets, run, speech
 from tests.bench.audio.traces import TRACES, Trace, busy, jitter, lan, one_lost, random_loss, spikes, stall
 from tests.unit.sounds import likeness

@@ -7,7 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from intercomd.media.jitter import Decision, FixedBuffer, Play
+from intercomd.media.fixed import FixedBuffer
+from intercomd.media.jitter import Decision, Play
 from intercomd.media.opus import Encoder
 from intercomd.media.packet import Packet
 from intercomd.media.pcm import PERIOD_FRAMES, SILENCE, Pcm, level_dbfs

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from intercomd.media.adaptive import AdaptiveBuffer
-from intercomd.media.jitter import FixedBuffer
+from intercomd.media.fixed import FixedBuffer
 from tests.bench.audio import judges, talkers
 from tests.bench.audio.simulation import Heard, Ours, Receiver, Stock, packets, run
 from tests.bench.audio.traces import TRACES, Trace

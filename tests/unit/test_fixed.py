@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from intercomd.media.jitter import Conceal, Decision, FixedBuffer, Play, Recover, Silence
+from intercomd.media.fixed import FixedBuffer
+from intercomd.media.jitter import Conceal, Decision, Play, Recover, Silence
 from intercomd.media.packet import Packet, carries_fec, duration_frames, is_dtx
 
 _20_MS, _10_MS = 0x08, 0x00
