@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from intercomd.errors import ErrorCode
+from intercomd.texts import technicians
 from intercomd.texts.catalog import catalog
 
 FILE = Path(__file__).parents[2] / "systemd" / "intercomd.catalog"
@@ -24,6 +25,12 @@ def entries(text: str) -> dict[str, str]:
 
 def test_the_file_is_up_to_date() -> None:
     assert FILE.read_text() == catalog(), "run `python -m intercomd.texts.catalog >systemd/intercomd.catalog`"
+
+
+def test_the_technicians_table_is_up_to_date_and_has_every_code_twice() -> None:
+    said = (FILE.parent / "README.md").read_text()
+    assert technicians.rewritten(said) == said, "run `python -m intercomd.texts.technicians systemd/README.md`"
+    assert {code.name: said.count(f"\n| `{code.name}` |") for code in ErrorCode} == {code.name: 2 for code in ErrorCode}
 
 
 def test_every_code_has_an_entry_in_both_languages() -> None:
