@@ -19,6 +19,7 @@ from tests.bench.audio.browser import browser_speech
 from tests.bench.audio.cost import cpu
 from tests.bench.audio.delays import jitter, stall
 from tests.bench.audio.echo import echo
+from tests.bench.audio.growth import growth
 from tests.bench.audio.hour import drift
 from tests.bench.audio.latency import latency
 from tests.bench.audio.loudness import noise
@@ -46,6 +47,7 @@ REAL: Final[Mapping[str, Real]] = {
     "browser": Real(browser_speech, 240),
 }
 OFFLINE: Final[Mapping[str, Part]] = {
+    "growth": growth,  # of memory: calls are counted, not timed, and come before all work beside them
     "echo": echo,
     "speech": speech,
     "strangers": strangers,

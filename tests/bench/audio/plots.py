@@ -87,19 +87,21 @@ def _line(axes: Axes, points: Points, name: str, *, marked: bool = False, label:
 
 def speech(figure: Figure, series: Series) -> None:
     """PESQ and STOI against loss, random and bursty."""
-    scales = (("pesq", "PESQ, wide band (1–4.64)"), ("stoi", "STOI (0–1)"))
+    scales = (("pesq", "PESQ, wide band"), ("stoi", "STOI"))
     grid = figure.subplots(2, 2, sharex=True, sharey="row")
     for column, kind in enumerate(("random", "bursty")):
         for line, (figure_name, label) in enumerate(scales):
             axes = grid[line][column]
             for name, points in _speech_curves(series, kind, figure_name).items():
                 _line(axes, points, name, marked=True)
+            axes.set_xticks((0, 1, 3, 5, 10, 20))
             if column == 0:
                 axes.set_ylabel(label)
             if line == 0:
                 axes.set_title(f"{kind} loss" + (", bursts of 3 packets on average" if kind == "bursty" else ""))
             else:
                 axes.set_xlabel("packets lost, %")
+                axes.set_ylim(0, 1.02)
     handles, labels = grid[0][0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=4)
     figure.suptitle("Speech after packet loss: four voices, means")
@@ -164,8 +166,8 @@ def mouth_to_ear(figure: Figure, series: Series) -> None:
     axes.set_xticks(range(len(phases)), [phase.replace(", ", ",\n").replace("after ", "after\n") for phase in phases])
     axes.set_ylabel("mouth to ear − bare copy loop, ms")
     axes.grid(visible=False, axis="x")
-    axes.legend(ncols=3, loc="upper left")
-    axes.set_title("Mouth to ear in live calls, medians")
+    figure.legend(ncols=6, loc="outside lower center", fontsize=9.5)
+    axes.set_title("Mouth to ear in live calls: medians, the copy loop taken off")
 
 
 def _median_ms(points: Points) -> float | None:
@@ -195,24 +197,25 @@ def stalls(figure: Figure, series: Series) -> None:
 def echo(figure: Figure, series: Series) -> None:
     """What is left of an echo, and by how much it is weaker in each room."""
     measured = series["echo"]
-    grid = figure.subplots(1, 2, width_ratios=(1.15, 1))
-    residual = measured["residual_dbfs"]
-    left = grid[0]
-    for name, key in (("no processing", "none"), ("speexdsp", "speexdsp"), ("ours", "echo")):
-        if key in residual["single"]:
-            _line(left, residual["single"][key], name, label=f"{name}, single talk" if key != "none" else name)
-    for name, key, color in (("speexdsp", "speexdsp", ORANGE), ("ours", "echo", SKY)):
-        if key in residual.get("jump", {}):
-            points = residual["jump"][key]
-            left.plot(*zip(*points, strict=True), color=color, linewidth=1.2, label=f"{name}, delay jumps")
-    left.axvline(measured["jump_s"], color=BLACK, linewidth=0.8)
-    left.annotate("+50 ms", (measured["jump_s"], left.get_ylim()[1]), ha="left", va="top", xytext=(3, 0),
-                  textcoords="offset points", fontsize=9)  # fmt: skip
-    left.set_xlabel("seconds")
-    left.set_ylabel("what the far end gets of itself, dBFS")
-    left.set_title(f"residual, {measured['shown']}, one voice")
-    left.legend(fontsize=8.5, loc="lower left")
-    _erle(grid[1], measured["erle_db"])
+    grid = figure.subplot_mosaic([["single", "rooms"], ["jump", "rooms"]], width_ratios=(1.15, 1))
+    for kind, title in (
+        ("single", "single talk"),
+        ("jump", f"the echo comes 50 ms later from {measured['jump_s']:.0f} s on"),
+    ):
+        axes, residual = grid[kind], measured["residual_dbfs"].get(kind, {})
+        for name, key in (("no processing", "none"), ("speexdsp", "speexdsp"), ("ours", "echo")):
+            if key in residual:
+                _line(axes, residual[key], name)
+        axes.set_ylabel("echo, dBFS")
+        axes.set_ylim(-95, -15)
+        axes.set_title(f"{title}; {measured['shown']}, one voice", fontsize=11)
+    grid["single"].tick_params(labelbottom=False)
+    grid["jump"].axvline(measured["jump_s"], color=BLACK, linewidth=0.8)
+    grid["jump"].set_xlabel("seconds")
+    handles, labels = grid["single"].get_legend_handles_labels()
+    grid["jump"].legend(handles, labels, ncols=3, loc="upper center", bbox_to_anchor=(0.5, -0.3), fontsize=10)
+    _erle(grid["rooms"], measured["erle_db"])
+    figure.suptitle("What the far end hears of itself: echo cancellation alone, synthetic rooms")
 
 
 def _erle(axes: Axes, rooms: Mapping[str, Mapping[str, Sequence[float]]]) -> None:
@@ -223,13 +226,14 @@ def _erle(axes: Axes, rooms: Mapping[str, Mapping[str, Sequence[float]]]) -> Non
             height = [index + 0.16 - 0.32 * place] * len(values)
             axes.plot(values, height, linestyle="", marker=look["marker"], color=look["color"], alpha=0.8,
                       label=name if index == 0 else None)  # fmt: skip
-    for at, label in ((38, "linear ≥ 38"), (30, "clipping ≥ 30")):
-        axes.axvline(at, color=BLACK, linewidth=1, linestyle="--" if at == 38 else ":", label=label)
+    for at, label, style in ((38, "target, linear", "--"), (30, "target, clipping", ":")):
+        axes.axvline(at, color=BLACK, linewidth=1, linestyle=style, label=label)
     axes.set_yticks(range(len(rooms)), list(rooms), fontsize=9)
     axes.invert_yaxis()
-    axes.set_xlabel("echo weaker by (ERLE), dB; a mark for each voice")
-    axes.set_title("by room")
-    axes.legend(fontsize=8.5, loc="upper left", bbox_to_anchor=(0.0, 0.99))
+    axes.set_xlabel("ERLE after 5 s, dB")
+    axes.set_xlim(left=0)
+    axes.set_title("each room, a mark for each voice", fontsize=11)
+    axes.legend(fontsize=10, ncols=2, loc="upper center", bbox_to_anchor=(0.35, -0.12))
 
 
 # ------------------------------------------------------------------------------------------------------------ rest
