@@ -199,6 +199,7 @@ class Engine:
 
     def _run(self, line: PlayoutLine | CaptureLine) -> None:
         _hurry()
+        _name_thread()
         try:
             try:
                 while not self._stopping:
@@ -255,6 +256,12 @@ class _WholeCard:
         if len(self._parts) < 2:
             return None, ""
         return Card.READY, " and ".join(message for _, message in self._parts.values())
+
+
+def _name_thread() -> None:
+    """For `top -H` and debuggers: Python tells the kernel only since 3.14 (proc(5), /proc/pid/task/tid/comm)."""
+    with suppress(OSError), open(f"/proc/self/task/{threading.get_native_id()}/comm", "w") as comm:
+        comm.write(threading.current_thread().name)
 
 
 def _hurry() -> None:
