@@ -7,11 +7,13 @@ A part alone is written to NAME-PART.json. Exit status 1 if a benchmark is inval
 
 import argparse
 import asyncio
+import signal
 import sys
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from tests.bench import call
+from tests.bench.appliance import bench as appliance
 from tests.bench.audio import bench as audio
 from tests.bench.load import quiet_machine
 from tests.bench.recovery import bench as recovery
@@ -23,6 +25,7 @@ BENCHMARKS: Mapping[str, tuple[Benchmark, Sequence[str]]] = {
     "call": (call.call, call.PARTS),
     "audio": (audio.audio, audio.PARTS),
     "recovery": (recovery.recovery, recovery.PARTS),
+    "appliance": (appliance.appliance, appliance.PARTS),
 }
 USUAL = ("call",)
 
@@ -36,6 +39,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     unknown = sorted(set(names) - set(known))
     if unknown:
         parser.error(f"unknown: {', '.join(unknown)}; there are {', '.join(known)}")
+    # Ended by a time limit it puts away what it started, as after Ctrl-C.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     results = [_run(name) for name in dict.fromkeys(names)]
     return 0 if all(results) else 1
 
