@@ -14,12 +14,13 @@ from tests.bench.ears import EarError
 from tests.bench.hands import Late
 from tests.bench.load import LoadWatch
 from tests.bench.mouth_to_ear import Unheard, mouth_to_ear
+from tests.bench.processing import processing
 from tests.bench.programs import ProgramError
 from tests.bench.report import Row, broken, invalid
 from tests.bench.restore import restore
 from tests.bench.starts import starts
 
-PARTS = ("starts", "mouth-to-ear", "calls", "restore")
+PARTS = ("starts", "mouth-to-ear", "processing", "calls", "restore")
 PART_LIMIT_S = 400.0
 
 Part = Callable[[], Awaitable[Callable[[], list[Row]]]]
@@ -42,6 +43,7 @@ async def _parts(house: House, directory: Path, wanted: Sequence[str], load_befo
     parts: dict[str, Part] = {
         "starts": lambda: starts(house),
         "mouth-to-ear": lambda: mouth_to_ear(scene),
+        "processing": lambda: processing(directory),
         "calls": lambda: calls(house, directory, scene.answer_s[STOCK]),
         "restore": lambda: restore(house, directory),
     }
