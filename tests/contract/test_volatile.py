@@ -21,7 +21,7 @@ from intercomd.fakes.journal import FakeJournal
 from intercomd.fakes.probe import FakeProbe
 from intercomd.ids import CallId, IdentityId
 from intercomd.ports import StoreError
-from tests.contract.test_store import fill, remount, small_disk, until
+from tests.contract.store_rig import fill, remount, small_disk, until
 from tests.unit.test_interpreter import Diary, feed
 
 __all__ = ("small_disk",)
