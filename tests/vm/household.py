@@ -37,7 +37,7 @@ class Household:
             self.machine.run(
                 f"umask 077; intercomd hub --config {CONFIG} add-station {station} --group home >{place}", limit_s=60
             )
-        self.machine.run("sync; systemctl restart intercomd intercomd-flat", limit_s=120)
+        self.machine.run("systemctl enable --now --quiet intercomd intercomd-flat; sync", limit_s=120)
 
     # ---- seeing
 
