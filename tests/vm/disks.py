@@ -129,6 +129,9 @@ def _second_station(merged: Path) -> None:
         ("RuntimeDirectory=intercomd\n", "RuntimeDirectory=intercomd-flat\n"),
         ("/etc/intercomd/intercomd.toml", "/etc/intercomd/flat.toml"),
         ("hub-token:intercomd.hub-token", "hub-token:flat.hub-token"),
+        # The fault's program tells of the door's configuration.
+        ("OnFailure=intercomd-fault.service\n", ""),
+        ("Conflicts=intercomd-fault.service\n", ""),
     ):
         if old not in text:
             raise SystemExit(f"test-vm: systemd/intercomd.service has no {old.strip()!r} any more: tests/vm/disks.py")
