@@ -7,14 +7,15 @@ import pytest
 from tests.nspawn.conftest import Boot
 from tests.nspawn.household import CONFIG, DOOR, HUB, furnish, token, wait_registered
 
-SUITES = ("tests/unit", "tests/contract")
+LEAST_PASSED = {"tests/unit": 700, "tests/contract": 60}
+OF_OTHERS = ("bench", "kills", "mutants", "suite", "demo_journal", "household", "returning", "checks", "listen")
+"""Of tests/unit: what judges the suite, the benchmarks or the demo, none of which runs on a card."""
 SUITE_LIMIT_S = 400.0
-LEAST_PASSED = 1000
 PYTHON = "/opt/tests/bin/python"
 
 
 def test_with_a_volatile_var_a_station_starts_from_nothing(boot: Boot) -> None:
-    """What is under /var is made anew at each boot; what is under /etc was put there before."""
+    """What is under /var is made anew at each boot, users and all; what is under /etc was put there before."""
     machine = boot()
     furnish(machine)
     machine.run("systemctl", "start", HUB)
@@ -35,25 +36,25 @@ def test_with_a_volatile_var_a_station_starts_from_nothing(boot: Boot) -> None:
     with volatile:
         wait_registered(volatile, "door")
         assert volatile.sh("stat -f -c %T /var").strip() == "tmpfs"
-        assert volatile.exists("/var/lib/intercomd/state.db")
-        assert "intercomd" in volatile.sh("stat -c %U /var/lib/intercomd")
+        assert volatile.sh("stat -c '%U %a' /var/lib/intercomd").split() == ["intercomd", "700"]
+        assert volatile.sh("ls /var/lib/intercomd").split()
         assert volatile.read(CONFIG)
 
 
-@pytest.mark.parametrize("suite", SUITES)
+@pytest.mark.parametrize("suite", LEAST_PASSED)
 def test_the_suite_on_the_card_s_python_and_packages(boot: Boot, suite: str) -> None:
     machine = boot()
     machine.run("cp", "-r", "/checkout", "/root/checkout")
+    ignored = " ".join(f"--ignore-glob=tests/unit/test_{name}*.py" for name in OF_OTHERS)
     script = (
-        f"cd /root/checkout; nice -n 10 {PYTHON} -m pytest -q -W error -p no:cacheprovider "
-        f"{suite} >/root/said 2>&1 || true; tail -n 60 /root/said"
+        f"cd /root/checkout; {PYTHON} -m pytest -q -W error -p no:cacheprovider {ignored} "
+        f"{suite} >/root/said 2>&1 || true; tail -n 80 /root/said"
     )
     assert machine.run(PYTHON, "-c", "import sys; print(sys.version_info[:2])").strip() == "(3, 13)"
     said = machine.sh(script, limit_s=SUITE_LIMIT_S)
-    print(said)
     summary = said.splitlines()[-1]
     passed = re.search(r"(\d+) passed", summary)
     assert passed, said
     assert "failed" not in summary, said
     assert "error" not in summary, said
-    assert int(passed.group(1)) > (LEAST_PASSED if suite == "tests/unit" else 50)
+    assert int(passed.group(1)) >= LEAST_PASSED[suite], summary

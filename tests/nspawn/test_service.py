@@ -23,12 +23,14 @@ libc.ptrace.argtypes = [ctypes.c_long] * 4
 for request in (PTRACE_SEIZE, PTRACE_INTERRUPT):
     if libc.ptrace(request, int(task), 0, 0):
         sys.exit(os.strerror(ctypes.get_errno()))
-os.waitpid(int(task), 0x40000000)  # __WALL
-print("stopped", flush=True)
-import time
-time.sleep(60)
+__WALL = 0x40000000
+while True:
+    _, status = os.waitpid(int(task), __WALL)
+    if not os.WIFSTOPPED(status):
+        break
 """
-"""Stops one thread of a process as a driver that never returns would: the others run on (ptrace(2))."""
+"""Stops one thread of a process as a driver that never returns would: the others run on. Its end is waited for: a
+traced thread that nobody reaps keeps the whole process from ending (ptrace(2))."""
 
 
 @pytest.fixture
@@ -112,11 +114,21 @@ def test_a_hung_event_loop_is_killed_by_the_watchdog(door: Machine) -> None:
 def test_a_hung_audio_thread_ends_the_process_and_is_named(door: Machine, thread: str) -> None:
     pid = door.pid(DOOR)
     door.write("/run/hang.py", HANG_A_THREAD)
-    door.run("systemd-run", "--quiet", "--unit=hang", "/usr/bin/python3", "/run/hang.py", str(pid), thread)
+    door.run(
+        "systemd-run",
+        "--quiet",
+        "--collect",
+        f"--unit=hang-{thread}",
+        "/usr/bin/python3",
+        "/run/hang.py",
+        str(pid),
+        thread,
+    )
     came_back(door, pid, STALLED_S + 40)
-    door.run("systemctl", "stop", "hang", check=False)
     reasons = [line.get("REASON", "") for line in door.journal("ERROR_CODE=INTERNAL")]
-    assert any(f"the {thread} thread has not moved" in reason for reason in reasons)
+    named = any(f"the {thread} thread has not moved" in reason for reason in reasons)
+    # One time in fifty it is stopped with the interpreter's lock in its hand: then the event loop stands still as well.
+    assert named or results(door)[-1] == "watchdog", reasons
 
 
 def test_crash_after_crash_it_waits_longer_and_a_quiet_while_makes_it_forget(door: Machine) -> None:
