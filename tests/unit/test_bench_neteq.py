@@ -61,7 +61,7 @@ def test_a_frame_was_heard_when_its_block_came() -> None:
 
 
 def test_chromium_that_was_starved_is_not_believed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(browser, "_lost", lambda step, voice: 0)
+    monkeypatch.setattr(browser, "_lost", lambda *_: 0)
     whole = STEPS[0], 0
     assert not browser._complaints({whole: _heard()}, 4.0, 4.1)
     assert browser._complaints({whole: _heard()}, 3.8, 4.1)

@@ -1,6 +1,6 @@
 """How much of speech Chromium's NetEQ saves from a network that loses packets, beside ours and stock aiortc's.
 
-    python -m tests.bench.audio.browser
+    python -m tests.bench audio/browser
 
 Everybody gets the same packets of our encoder after the same silence, and loses the same ones; Chromium in real time,
 the others faster. What was heard is judged in parts of four seconds, each laid on what was said first: PESQ changes by
@@ -8,7 +8,6 @@ up to 0.2 with the fraction of its own steps by which both begin apart.
 """
 
 import asyncio
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -27,7 +26,7 @@ from tests.bench.audio.receiving import CONTENDERS, SHARES, missing_for_speech
 from tests.bench.audio.simulation import encoded, run
 from tests.bench.audio.traces import Times, Trace, bursty_loss, lan, random_loss
 from tests.bench.audio.workers import spread
-from tests.bench.report import Peer, Row, invalid, row, table
+from tests.bench.report import Peer, Row, invalid, row
 from tests.unit.sounds import best_alignment
 
 CHROMIUM: Final = "Chromium"
@@ -53,8 +52,6 @@ _MOST_SPOILT: Final = 0.2
 """By how much PESQ may be below the codec's without loss: more, and it is this machine that is judged."""
 _MOST_LATE_MS: Final = 10.0
 """99 of 100 packets must leave earlier than this after their time."""
-_NICE: Final = 10
-"""Judges make way for whoever measures the machine's load meanwhile."""
 _WRONG: Final = 1.5
 """No better may other words be judged."""
 NAMES: Final = ("ours", CHROMIUM, "stock")
@@ -158,7 +155,6 @@ Job = tuple[str, Step, int, Played | None]
 
 
 def _scored(job: Job) -> Score:
-    os.setpriority(os.PRIO_PROCESS, 0, _NICE)
     name, step, voice, played = job
     return _simulated(name, step, voice) if played is None else _browsed(played, voice)
 
@@ -301,8 +297,3 @@ async def _played() -> Mapping[tuple[Step, int], Played]:
         found.update(zip(cases, await neteq.played(sent), strict=True))
         print(f"    Chromium has heard {VOICES[: first + _AT_ONCE][-1] + 1} of {len(VOICES)} voices", flush=True)
     return found
-
-
-if __name__ == "__main__":
-    measured = asyncio.run(browser_speech())
-    print(table(measured.rows))
