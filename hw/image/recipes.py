@@ -24,9 +24,9 @@ CARD = Recipe(
     (
         *STATION,
         "dosfstools",
-        # The error's sentence is read out: the only voice in Debian with both languages and without a desktop.
-        "espeak-ng",
         "firmware-brcm80211",
+        # Named, or apt takes dracut, which under emulation works for a quarter of an hour.
+        "initramfs-tools",
         # getaddrinfo finds the hub as hub.local: systemd-resolved asks by multicast.
         "libnss-resolve",
         "linux-image-arm64",
