@@ -30,6 +30,8 @@ class AlsaCapture:
     def _begin(self) -> None:
         self._handle, self._shape = self._open()
         self._from_card = FromCard(self._shape)
+        self._drained = False
+        """Nothing was left at the last look: to read before anything has come costs as much as to read."""
         self._poll = select.poll()
         for fd, events in self._handle.polldescriptors():
             self._poll.register(fd, events)
@@ -38,12 +40,17 @@ class AlsaCapture:
         deadline_s = time.monotonic() + LIMIT_S
         lost = 0
         while (period := self._from_card.period()) is None:
+            if self._drained:
+                self._drained = False
+                self._await_frames(deadline_s)
             frames, block = self._next_block()
             if frames in (-errno.EPIPE, -errno.ESTRPIPE):
                 lost += self._lost_frames(suspended=frames == -errno.ESTRPIPE)
             elif frames > 0:
                 self._from_card.put(block)
-                self._read_until_s = time.monotonic() - max(0, self._handle.avail()) / self._shape.rate_hz
+                left = max(0, self._handle.avail())
+                self._drained = not left
+                self._read_until_s = time.monotonic() - left / self._shape.rate_hz
             else:
                 self._await_frames(deadline_s)
         return period, lost

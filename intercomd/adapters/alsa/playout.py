@@ -18,6 +18,8 @@ from intercomd.ports import CardError
 
 SHORTEST_WAIT_S: Final = 0.001
 """Under an avail() that stands still, a wait must not become a spin."""
+_FRESH_S: Final = 0.005
+"""For so long after `wait` what it saw is reckoned on: asking a plugin costs a lock and a wake-up."""
 _REFILL_FRAMES: Final = (QUEUED_PERIODS - 1) * PERIOD_FRAMES
 
 
@@ -35,30 +37,31 @@ class AlsaPlayout:
         buffer_frames = self._shape.ours(info(self._handle)["buffer_size"])
         self._fill = fill.empty(buffer_frames, time.monotonic(), told=told)
         self._fresh = True
+        self._seen_s, self._seen_frames = -LIMIT_S, 0
 
     def wait(self) -> None:
         if not self._fresh:
-            self._await_room(time.monotonic() + LIMIT_S)
+            self._seen_frames = self._await_room(time.monotonic() + LIMIT_S)
+            self._seen_s = time.monotonic()
 
     def write(self, period: Pcm) -> int:
         """Returns the frames of silence that were heard in place of sound: the gap of an underrun and the refill."""
         deadline_s = time.monotonic() + LIMIT_S
         block, lost = self._to_card.block(period), 0
-        refill = self._shape.silence(_REFILL_FRAMES)
         if self._fresh:
             # The start threshold is one frame: without this the first period plays while the second is made.
-            block, self._fresh = refill + block, False
+            block, self._fresh = self._refill() + block, False
         while block:
-            queued = self._await_room(deadline_s)
+            queued = self._room(deadline_s)
             taken = self._take(block[: self._shape.period_frames * self._shape.frame_bytes], queued)
             if taken == -errno.EPIPE:
                 lost += self._silent_frames()
-                block = refill + block
+                block = self._refill() + block
                 continue
             if taken == -errno.ESTRPIPE:
                 lost += self._silent_frames()
                 self._open_again()
-                block = refill + self._to_card.block(period)
+                block = self._refill() + self._to_card.block(period)
                 continue
             block = block[taken * self._shape.frame_bytes :]
             if time.monotonic() > deadline_s and block:
@@ -66,13 +69,22 @@ class AlsaPlayout:
         return lost
 
     def queued_frames(self) -> int:
-        if self._handle is None:
-            return 0
-        return fill.queued_frames(self._fill, self._shape.ours(self._handle.avail()), time.monotonic())
+        """By the clock since the last write, which had asked the card."""
+        return 0 if self._handle is None else round(fill.reckoned(self._fill, time.monotonic()))
 
     def close(self) -> None:
         handle, self._handle = self._handle, None
         close(handle)
+
+    def _refill(self) -> bytes:
+        return self._shape.silence(_REFILL_FRAMES)
+
+    def _room(self, deadline_s: float) -> int:
+        """What is queued; sleeps until a period more has room where `wait` has not just done so. Once for each wait."""
+        since_s, self._seen_s = time.monotonic() - self._seen_s, -LIMIT_S
+        if since_s < _FRESH_S:
+            return max(0, self._seen_frames - round(since_s * RATE_HZ))
+        return self._await_room(deadline_s)
 
     def _await_room(self, deadline_s: float) -> int:
         """Sleeps until one period more makes no more than `QUEUED_PERIODS`; returns what is queued then."""

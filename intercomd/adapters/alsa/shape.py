@@ -42,7 +42,7 @@ class Shape:
         return ceil(self.theirs(PERIOD_FRAMES))
 
     def ours(self, frames: float) -> int:
-        return round(frames * RATE_HZ / self.rate_hz)
+        return int(frames) if self.rate_hz == RATE_HZ else round(frames * RATE_HZ / self.rate_hz)
 
     def theirs(self, frames: float) -> float:
         return frames * self.rate_hz / RATE_HZ
@@ -67,12 +67,12 @@ class ToCard:
     """Periods of ours become bytes of theirs."""
 
     def __init__(self, shape: Shape) -> None:
-        self._shape = shape
+        self._shape, self._usual = shape, shape.usual
         self._resampler = None if shape.rate_hz == RATE_HZ else Resampler(RATE_HZ / shape.rate_hz)
 
     def block(self, period: Pcm) -> bytes:
         """10 ms, give or take a frame; where rates differ it is 0.5 ms late, and the first block is so much shorter."""
-        if self._shape.usual:
+        if self._usual:
             return period.tobytes()
         if self._resampler is not None:
             self._resampler.put(period)
@@ -88,13 +88,13 @@ class FromCard:
     """
 
     def __init__(self, shape: Shape) -> None:
-        self._shape = shape
+        self._shape, self._usual = shape, shape.usual
         self._resampler = None if shape.rate_hz == RATE_HZ else Resampler(shape.rate_hz / RATE_HZ)
         self._held = b""
 
     def put(self, block: bytes) -> None:
         """Whole frames."""
-        if not self._shape.usual:
+        if not self._usual:
             mono = _mono(_pcm_of(block, self._shape.sample), self._shape.channels)
             if self._resampler is not None:
                 self._resampler.put(mono)
