@@ -20,7 +20,7 @@ from hw.image.progress import step
 from intercomd import __version__
 
 OUT = ROOT / "build" / "image"
-ROWS = ROOT / "build" / "bench" / "image.json"
+FIGURES = OUT / "built.json"
 BOOT_MIB, ROOT_MIB, STATE_MIB = 256, 1792, 256
 FREE_SHARE = 0.1
 NEEDED = {
@@ -149,20 +149,13 @@ def _tell(built: Image, taken_s: float, kept: bool) -> None:
     print(
         f"{built.packed}: {size_mib:.0f} MiB packed, {built.raw.stat().st_size >> 20} MiB on the card, {taken_s:.0f} s"
     )
-    rows = [
-        _row("image, packed", size_mib, "MiB"),
-        _row("image, on the card", built.raw.stat().st_size / (1 << 20), "MiB"),
-        _row(f"image: build time{', with the tree kept' if kept else ', with its tree'}", taken_s, "s"),
-    ]
-    ROWS.parent.mkdir(parents=True, exist_ok=True)
-    ROWS.write_text(json.dumps(rows, indent=1) + "\n")
-
-
-def _row(name: str, value: float, unit: str) -> dict[str, object]:
-    return {
-        "name": name, "ours": round(value, 1), "peer": None, "peer_name": "", "unit": unit, "target": None, "ok": True,
-        "reason": "nothing to compare with",
-    }  # fmt: skip
+    figures = {
+        "packed_mib": round(size_mib, 1),
+        "card_mib": built.raw.stat().st_size >> 20,
+        "build_s": round(taken_s, 1),
+        "tree_kept": kept,
+    }
+    FIGURES.write_text(json.dumps(figures) + "\n")
 
 
 if __name__ == "__main__":

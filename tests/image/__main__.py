@@ -7,12 +7,13 @@ Wi-Fi, a HAT, or a card that fails. Results: build/image/results.json.
 """
 
 import argparse
+import json
 import shutil
 import sys
 from collections.abc import Callable
 
 from hw.image import ROOT
-from hw.image.__main__ import image
+from hw.image.__main__ import FIGURES, image
 from intercomd.demo.checks import Findings
 from tests.image.boot import PI_3, VIRT, Boot, BootError, Card
 from tests.image.hub import GATEWAY, Hub
@@ -75,6 +76,16 @@ def raspi3b(card: Card, findings: Findings) -> None:
         findings.check("raspi3b: buttons and LEDs are the header's", "3 buttons, 5 LEDs" in line, line[-100:])
 
 
+def _built(findings: Findings) -> None:
+    """What the build has left of itself."""
+    figures = json.loads(FIGURES.read_text()) if FIGURES.exists() else {}
+    kept = "with its tree of Debian kept" if figures.get("tree_kept") else "with its tree of Debian"
+    for key, name, unit in (("packed_mib", "packed", "MiB"), ("card_mib", "on the card", "MiB"),
+                            ("build_s", f"built {kept}", "s")):  # fmt: skip
+        if key in figures:
+            findings.figure(name, figures[key], unit)
+
+
 def _first(said: str, words: str) -> str:
     return next((line.strip() for line in said.splitlines() if words in line), "")
 
@@ -100,6 +111,7 @@ def main() -> int:
 
 def _play(chosen: list[str]) -> int:
     findings = Findings()
+    _built(findings)
     for name in chosen:
         findings.say(f"---- {name}")
         card = Card(image().raw, RUN / "card.img")

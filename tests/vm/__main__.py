@@ -2,7 +2,7 @@
 
     python -m tests.vm [SCENE ...]      all of them, or only some: boot comes first, unless a run's disks are kept
 
-Results: build/vm/results.json (INTERFACES.md: checks), figures also as rows of build/bench/appliance.json.
+Results: build/vm/results.json (INTERFACES.md: checks); the benchmark `appliance` takes its figures from there.
 """
 
 import argparse
