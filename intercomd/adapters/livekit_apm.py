@@ -12,6 +12,7 @@ where they are missing, its public way is taken.
 
 import ctypes
 from collections.abc import Callable
+from importlib.util import find_spec
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -31,6 +32,14 @@ class _Way(NamedTuple):
     reference: Pcm
     process: Callable[[], None]
     process_reference: Callable[[], None]
+
+
+def installed() -> bool:
+    """Whether there is a livekit to load; at no cost: nothing of it is imported."""
+    try:
+        return find_spec("livekit.rtc") is not None
+    except (ImportError, ValueError):
+        return False
 
 
 def load_livekit(*, echo: bool, noise: bool, gain: bool, direct: bool = True) -> Canceller:

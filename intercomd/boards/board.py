@@ -12,6 +12,7 @@ import msgspec
 from intercomd.config.tables import ButtonName, LedName, OutputName, Panel
 
 Active = Literal["low", "high"]
+Acoustic = Literal["speakerphone", "handset"]
 
 Line = Annotated[int, msgspec.Meta(ge=2, le=27)]
 """BCM number. The 40-pin header has 0–27; 0 and 1 belong to the HAT's identification EEPROM."""
@@ -29,6 +30,7 @@ ALLOWED = {
     "buttons_active": '"low" or "high"',
     "leds_active": '"low" or "high"',
     "outputs_active": '"low" or "high"',
+    "acoustic": '"speakerphone" or "handset"',
     "built_in": f"a list of {', '.join((*get_args(ButtonName), *get_args(LedName)))}",
 }
 """What a key may be, as messages say it."""
@@ -41,7 +43,8 @@ class BoardError(ValueError):
 
 class Board(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A board as its file describes it. `chip` is the GPIO chip's label, "" for that of the Raspberry Pi's header;
-    `built_in` are the buttons and LEDs that are on the board itself: nobody wires them."""
+    `acoustic` is what people speak into: a speakerphone hears its own loudspeaker. `built_in` are the buttons and LEDs
+    that are on the board itself: nobody wires them."""
 
     name: Annotated[str, msgspec.Meta(pattern="^[a-z0-9][a-z0-9-]{0,40}$")]
     title: Annotated[str, msgspec.Meta(min_length=1, max_length=80)]
@@ -52,6 +55,7 @@ class Board(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     buttons_active: Active = "low"
     leds_active: Active = "high"
     outputs_active: Active = "high"
+    acoustic: Acoustic = "speakerphone"
     built_in: tuple[ButtonName | LedName, ...] = ()
 
 

@@ -146,16 +146,18 @@ class Audio(Table, frozen=True):
         ),
     ] = 0
     processing: Annotated[
-        Literal["livekit", "half-duplex", "none"],
+        Literal["auto", "livekit", "half-duplex", "none"],
         Meta(
             description="What is done to the microphone. `livekit`: echo cancellation and what follows here (needs the "
-            "extra `voice`); `half-duplex`: whoever speaks first has the line; `none`: nothing, also of what follows."
+            "extra `voice`); `half-duplex`: whoever speaks first has the line; `none`: nothing, also of what follows. "
+            "`auto`: `none` for a handset (`acoustic` in the board file) and for push-to-talk, which have no echo; for "
+            "a speakerphone, which is of no use with one, `livekit` where it is installed, else `half-duplex`."
         ),
-    ] = "none"
+    ] = "auto"
     echo: Annotated[bool, Meta(description="Cancel the loudspeaker's echo.")] = True
     double_talk: Annotated[
         bool,
-        Meta(description="While both ends speak, spare the near end by a second, linear canceller (2 % of a core)."),
+        Meta(description="While both ends speak, spare the near end by a second, linear canceller (1 % of a core)."),
     ] = True
     noise: Annotated[bool, Meta(description="Suppress steady noise.")] = True
     gain: Annotated[bool, Meta(description="Bring quiet and loud voices to one level.")] = True

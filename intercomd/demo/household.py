@@ -126,6 +126,7 @@ def _station_tables(household: Household, station: StationPlan) -> Tables:
             "handset_pcm": f"{name}_handset",
             "handset_microphone_pcm": f"{name}_handset_microphone",
             "default_route": station.route,
+            "processing": "none",  # null sinks have no room: there is no echo, and its canceller would be heard
         },
         "panel": {"pin_factory": "mock"},
         "call": {"peer": station.peer},

@@ -16,14 +16,14 @@ from intercomd import __version__
 from intercomd.adapters.alsa import AlsaCard
 from intercomd.adapters.gpio import GpioPins
 from intercomd.adapters.journal import open_journal
-from intercomd.adapters.livekit_apm import load_livekit
+from intercomd.adapters.livekit_apm import installed, load_livekit
 from intercomd.adapters.netlink import NetlinkNetwork
 from intercomd.adapters.signalling import SocketIoSignalling
 from intercomd.adapters.sqlite import SqliteStore
 from intercomd.adapters.systemd import SystemdSupervisor
 from intercomd.adapters.webrtc import WebRtcMedia, probe
 from intercomd.boards.board import Board, panel_board
-from intercomd.config import Config, hub_token, ice_servers
+from intercomd.config import Audio, Config, hub_token, ice_servers
 from intercomd.core.events import Booted
 from intercomd.core.protocol import Resync
 from intercomd.core.snapshot import Route, Snapshot
@@ -199,7 +199,7 @@ def _assemble(
         daemon.microphone_changed,
         daemon.xrun,
         route=settings.default_route,
-        processing=_processing(config, daemon),
+        processing=_processing(config.audio, board, daemon),
         push_to_talk=config.audio.push_to_talk,
     )
     figures = CallFigures(media, engine)
@@ -265,13 +265,22 @@ def _pcms(config: Config) -> AudioPcms:
     )
 
 
-def _processing(config: Config, daemon: Daemon) -> VoiceProcessing | None:
-    audio = config.audio
-    if audio.processing == "none":
+def voice_engine(audio: Audio, board: Board, *, canceller: bool) -> str:
+    """What `[audio] processing` comes to on this board; `canceller`: there is one to load."""
+    if audio.processing != "auto":
+        return audio.processing
+    if board.acoustic == "handset" or audio.push_to_talk:
+        return "none"
+    return "livekit" if canceller else "half-duplex"
+
+
+def _processing(audio: Audio, board: Board, daemon: Daemon) -> VoiceProcessing | None:
+    engine = voice_engine(audio, board, canceller=installed())
+    if engine == "none":
         return None
     return VoiceProcessing(
-        Switches(audio.processing, audio.echo, audio.noise, audio.gain, audio.highpass, audio.chirp, audio.double_talk),
-        load_livekit if audio.processing == "livekit" else None,
+        Switches(engine, audio.echo, audio.noise, audio.gain, audio.highpass, audio.chirp, audio.double_talk),
+        load_livekit if engine == "livekit" else None,
         on_failed=daemon.canceller_failed,
         on_half_duplex=daemon.half_duplex_changed,
     )

@@ -38,7 +38,7 @@ def station(name: str, peer: str, **more: str) -> str:
     """A configuration. `more`: lines for tables by their names."""
     tables = {
         "station": f'name = "{name}"\ncontrol_socket = "{CONTROL[name]}"\nhub_url = "http://127.0.0.1:8080"',
-        "audio": f'speaker_pcm = "{name}_speaker"\nmicrophone_pcm = "{name}_microphone"',
+        "audio": f'speaker_pcm = "{name}_speaker"\nmicrophone_pcm = "{name}_microphone"\nprocessing = "none"',
         "panel": 'pin_factory = "mock"',
         "call": f'peer = "{peer}"',
         "ice": "allow_loopback = true",
