@@ -26,27 +26,35 @@ class HighPass:
         """`corner_hz` is where it has fallen by 3 dB."""
         step, into, out, direct = _state_space(corner_hz)
         powers = [np.linalg.matrix_power(step, n) for n in range(_ROW + 1)]
-        self._observe = np.array([out @ powers[n] for n in range(_ROW)])
+        observe = np.array([out @ powers[n] for n in range(_ROW)])
+        within = _toeplitz([direct, *(float(observe[n] @ into) for n in range(_ROW - 1))])
         self._collect = np.array([powers[_ROW - 1 - n] @ into for n in range(_ROW)])
-        self._within = _toeplitz([direct, *(float(self._observe[n] @ into) for n in range(_ROW - 1))])
-        self._begin, self._across = _over_rows(powers[_ROW])
-        self._state = np.zeros(2)
+        self._out = np.ascontiguousarray(np.concatenate((within, observe), axis=1).T)
+        self._across = _over_rows(powers[_ROW])
+        # Memory of its own, and few calls: in an audio thread each of numpy's costs more than the sums that it does.
+        self._rows = np.zeros((_ROWS, _ROW + 2))
+        """A row's frames, and the states before it."""
+        self._added = np.zeros(2 * (_ROWS + 1))
+        """The states before the period, and what each row adds to them."""
+        self._filtered = np.zeros((_ROWS, _ROW))
 
     def __call__(self, period: Pcm) -> Pcm:
         """The next period, shape (480,), filtered; what it leaves over goes into the next one."""
-        rows = period.reshape(_ROWS, _ROW).astype(np.float64)
-        states = self._begin @ self._state + self._across @ (rows @ self._collect).ravel()
-        before = np.empty((_ROWS, 2))
-        before[0] = self._state
-        before[1:] = states[:-2].reshape(-1, 2)
-        self._state = states[-2:]
-        filtered = (rows @ self._within.T + before @ self._observe.T).ravel()
-        whole: Pcm = np.rint(filtered).clip(-32768, 32767).astype(np.int16)
-        return whole
+        rows, added, filtered = self._rows, self._added, self._filtered
+        rows[:, :_ROW] = period.reshape(_ROWS, _ROW)
+        added[2:].reshape(_ROWS, 2)[:] = rows[:, :_ROW] @ self._collect
+        states = self._across @ added
+        rows[:, _ROW:] = states[:-2].reshape(_ROWS, 2)
+        added[:2] = states[-2:]
+        np.matmul(rows, self._out, out=filtered)
+        np.rint(filtered, out=filtered)
+        np.maximum(filtered, -32768, out=filtered)
+        np.minimum(filtered, 32767, out=filtered)
+        return filtered.ravel().astype(np.int16)
 
     def clear(self) -> None:
         """Another recording begins."""
-        self._state = np.zeros(2)
+        self._added[:] = 0
 
 
 def _state_space(corner_hz: float) -> tuple[_Matrix, _Matrix, _Matrix, float]:
@@ -67,11 +75,11 @@ def _toeplitz(response: list[float]) -> _Matrix:
     return matrix
 
 
-def _over_rows(step: _Matrix) -> tuple[_Matrix, _Matrix]:
-    """The states after each row, stacked: from the first state, and from what each row adds."""
+def _over_rows(step: _Matrix) -> _Matrix:
+    """The states before each row and after the last one, stacked: from the first ones and what each row adds."""
     powers = [np.linalg.matrix_power(step, n) for n in range(_ROWS + 1)]
-    across = np.zeros((2 * _ROWS, 2 * _ROWS))
-    for after in range(_ROWS):
-        for row in range(after + 1):
-            across[2 * after : 2 * after + 2, 2 * row : 2 * row + 2] = powers[after - row]
-    return np.concatenate(powers[1:]), across
+    across = np.zeros((2 * (_ROWS + 1), 2 * (_ROWS + 1)))
+    for before in range(_ROWS + 1):
+        for row in range(before + 1):
+            across[2 * before : 2 * before + 2, 2 * row : 2 * row + 2] = powers[before - row]
+    return across
