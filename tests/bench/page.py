@@ -27,6 +27,7 @@ from intercomd.demo.resident import PageError, Resident, browser, lacking, resid
 from intercomd.demo.sound import SoundError, sentence
 from intercomd.media.pcm import RATE_HZ
 from tests.bench.hands import Hands, Late, hands
+from tests.bench.listening import listening
 from tests.bench.load import LoadWatch, quiet_machine
 from tests.bench.report import Peer, Row, broken, invalid, is_valid, row, table, write
 from tests.bench.settings import settings
@@ -50,14 +51,6 @@ NOBODY = Peer(None, reason="no other intercom's page can run here")
 
 _INSTRUMENTS = """
 window.bench = { peers: [], pressed: 0, microphone: 0, heard: 0 };
-const Native = window.RTCPeerConnection;
-window.RTCPeerConnection = class extends Native {
-  constructor(...rest) {
-    super(...rest);
-    window.bench.peers.push(this);
-    this.addEventListener("track", ({ track }) => listen(track));
-  }
-};
 window.addEventListener("click", (event) => {
   if (!event.target.closest("#answer, #stations button")) return;
   Object.assign(window.bench, { pressed: event.timeStamp, heard: 0 });
@@ -68,21 +61,11 @@ navigator.mediaDevices.getUserMedia = async (wish) => {
   window.bench.microphone = performance.now();
   return stream;
 };
-async function listen(track) {
-  const reader = new MediaStreamTrackProcessor({ track: track.clone() }).readable.getReader();
-  for (;;) {
-    const { done, value } = await reader.read();
-    if (done) return;
-    const samples = new Float32Array(value.numberOfFrames);
-    value.copyTo(samples, { planeIndex: 0, format: "f32-planar" });
-    value.close();
-    if (!samples.some((sample) => Math.abs(sample) > 0.02)) continue;
-    window.bench.heard = performance.now();
-    await reader.cancel();
-    return;
-  }
-}
-"""
+""" + listening(
+    0.02,
+    heard="(now) => { window.bench.heard = now; return true; }",
+    made="(connection) => window.bench.peers.push(connection)",
+)
 
 _VIEW = """async () => {
   const report = [...(await window.bench.peers.at(-1).getStats()).values()];

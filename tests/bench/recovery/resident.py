@@ -14,6 +14,7 @@ from intercomd.demo.page_scene import invite
 from intercomd.demo.resident import BROWSERS, FLAGS, PageError, Resident, lacking, resident
 from tests.bench.ears import Ear
 from tests.bench.hands import Late
+from tests.bench.listening import listening
 from tests.bench.page import _unceasing
 from tests.bench.recovery.judge import Hole
 from tests.bench.recovery.laboratory import CALLER, SINKS, Laboratory
@@ -23,34 +24,15 @@ from tests.bench.recovery.trial import BEFORE_S, GIVEN_UP_S, Fault, Ground, Tria
 NAME: Final = "resident"
 AFTER_S: Final = 4.0
 _JOIN_MS: Final = 250
-_EAR: Final = (
-    """
-window.sound = [];
-const Native = window.RTCPeerConnection;
-window.RTCPeerConnection = class extends Native {
-  constructor(...rest) {
-    super(...rest);
-    this.addEventListener("track", ({ track }) => listen(track));
-  }
-};
-async function listen(track) {
-  const reader = new MediaStreamTrackProcessor({ track: track.clone() }).readable.getReader();
-  for (;;) {
-    const { done, value } = await reader.read();
-    if (done) return;
-    const samples = new Float32Array(value.numberOfFrames);
-    value.copyTo(samples, { planeIndex: 0, format: "f32-planar" });
-    value.close();
-    if (!samples.some((sample) => Math.abs(sample) > 0.004)) continue;
-    const now = performance.timeOrigin + performance.now();
-    const last = window.sound.at(-1);
-    if (last && now - last[1] < """
-    + str(_JOIN_MS)
-    + """) last[1] = now;
-    else window.sound.push([now, now]);
-  }
-}
-"""
+_EAR: Final = "window.sound = [];" + listening(
+    0.004,
+    heard=f"""(now) => {{
+  const at = performance.timeOrigin + now;
+  const last = window.sound.at(-1);
+  if (last && at - last[1] < {_JOIN_MS}) last[1] = at;
+  else window.sound.push([at, at]);
+  return false;
+}}""",
 )
 
 
