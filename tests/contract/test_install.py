@@ -38,6 +38,8 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def run(script: str, destdir: Path | None, *arguments: str, **extra: str) -> subprocess.CompletedProcess[str]:
     environ = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
     environ |= {"PYTHON": sys.executable, "EXTRAS": "", "PIP_NO_INDEX": "1", "SYSTEMD_VERSION": "257", **extra}
+    if environ["EXTRAS"] == "as it decides":
+        del environ["EXTRAS"]
     if destdir is not None:
         environ["DESTDIR"] = str(destdir)
     command = [str(ROOT / "systemd" / script), *arguments]
@@ -161,3 +163,36 @@ def test_an_unfit_python_is_named(tmp_path: Path) -> None:
     assert done.returncode == 1
     assert "Python 9.9.9" in done.stderr
     assert "3.11 to 3.13" in done.stderr
+
+
+def test_echo_cancellation_comes_along_where_it_is_wanted_and_can_be_had(tmp_path: Path, wheel: Path) -> None:
+    package = tmp_path / wheel.name
+    with zipfile.ZipFile(wheel) as source, zipfile.ZipFile(package, "w") as target:
+        for name in source.namelist():
+            more = b'Requires-Dist: livekit<1.3,>=1.2; extra == "voice"\n' if name.endswith("/METADATA") else b""
+            target.writestr(name, source.read(name) + more)
+    tree, links = tmp_path / "tree", tmp_path / "links"
+    links.mkdir()
+    config = below(tree, "/etc/intercomd/intercomd.toml")
+    livekit = below(tree, "/opt/intercomd/lib")
+
+    def install(**extra: str) -> str:
+        given = {"PACKAGE": str(package), "EXTRAS": "as it decides", "PIP_FIND_LINKS": str(links)} | extra
+        done = run("install", tree, **given)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    config.parent.mkdir(parents=True)
+    config.write_text('[audio]\nprocessing = "none"\n')
+    assert "echo cancellation" not in install()
+    config.unlink()
+    assert "calls are half duplex until" in install(), "and everything else is installed"
+    with zipfile.ZipFile(links / "livekit-1.2.9-py3-none-any.whl", "w") as archive:
+        archive.writestr("livekit/rtc/__init__.py", "")
+        archive.writestr("livekit-1.2.9.dist-info/METADATA", "Metadata-Version: 2.1\nName: livekit\nVersion: 1.2.9\n")
+        archive.writestr(
+            "livekit-1.2.9.dist-info/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+        )
+        archive.writestr("livekit-1.2.9.dist-info/RECORD", "")
+    assert "adding echo cancellation: livekit<1.3,>=1.2" in install()
+    assert list(livekit.glob("python*/site-packages/livekit/rtc/__init__.py"))
