@@ -10,7 +10,7 @@ both ways, the n-th packet of each stream alike for all contenders.
 import asyncio
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any, Final
@@ -51,6 +51,8 @@ LEAD_S: Final = 25.0
 """For calls to come up before the first condition."""
 INJECTED_MS: Final = 20
 LOOK_S: Final = 1.0
+Reckon = Callable[[], None]
+"""What the recordings say takes seconds of a processor, and waits until all is recorded."""
 
 
 async def latency() -> Measured:
@@ -64,10 +66,12 @@ async def latency() -> Measured:
         watch = LoadWatch(before)
         async with watch:
             with lanes.network.probed(HUB, FIRST.caller) as taken.probe_s:
-                await _alone(lanes, taken)
+                reckonings = [await _alone(lanes, taken)]
                 for number, names in enumerate(ROUNDS):
                     print(f"    mouth to ear, round {number + 1} of {len(ROUNDS)}: {' and '.join(names)}", flush=True)
-                    await _round(lanes, names, number, taken)
+                    reckonings.append(await _round(lanes, names, number, taken))
+    for reckon in reckonings:
+        await asyncio.to_thread(reckon)
     rows = latency_rows.rows(taken, watch.load)
     complaints = [*watch.load.complaints(), *latency_rows.complaints(taken)]
     return Measured(invalid(rows, "; ".join(complaints)) if complaints else rows, latency_rows.series(taken))
@@ -100,7 +104,7 @@ class Ears:
         return Run(windows, delays(mouth, ear), silent, mouth_silent, lost, tuple(estimates))
 
 
-async def _alone(lanes: Lanes, taken: Taken) -> None:
+async def _alone(lanes: Lanes, taken: Taken) -> Reckon:
     """The copy loop while nobody calls."""
     path = lanes.directory / "alone.raw"
     path.write_bytes(sound(ALONE_S + LEAD_S, 99).tobytes())
@@ -109,7 +113,7 @@ async def _alone(lanes: Lanes, taken: Taken) -> None:
         await ears.open(stack, path)
         await _copying(stack, lanes, ALONE_EACH_S)
         await asyncio.sleep(ALONE_S)
-    taken.copy_alone += ears.heard()
+    return lambda: taken.copy_alone.extend(ears.heard())
 
 
 async def _copying(stack: AsyncExitStack, lanes: Lanes, each_s: float) -> None:
@@ -122,7 +126,8 @@ async def _copying(stack: AsyncExitStack, lanes: Lanes, each_s: float) -> None:
     stack.push_async_callback(end)
 
 
-async def _round(lanes: Lanes, names: Sequence[str], number: int, taken: Taken) -> None:
+async def _round(lanes: Lanes, names: Sequence[str], number: int, taken: Taken) -> Reckon:
+    """One call of each of `names`, side by side."""
     seated = dict(zip(names, (FIRST, SECOND), strict=False))
     path = lanes.directory / f"round-{number}.raw"
     path.write_bytes(sound(LEAD_S + SETTLE_S + sum(phase.lasts_s for phase in PHASES), number).tobytes())
@@ -143,11 +148,15 @@ async def _round(lanes: Lanes, names: Sequence[str], number: int, taken: Taken) 
             stack.callback(looking.cancel)
         await asyncio.sleep(SETTLE_S)
         windows, streams = await _phases(lanes)
-    for name, lane in seated.items():
-        if name not in taken.missing:
-            told = _told(streams, lane)
-            taken.runs[name].append(everybody[name].run(windows, told, estimates if name == OURS else ()))
-    taken.copy_beside += copy.heard()
+
+    def reckon() -> None:
+        for name, lane in seated.items():
+            if name not in taken.missing:
+                told = _told(streams, lane)
+                taken.runs[name].append(everybody[name].run(windows, told, estimates if name == OURS else ()))
+        taken.copy_beside += copy.heard()
+
+    return reckon
 
 
 async def _phases(lanes: Lanes) -> tuple[list[Window], dict[str, Any]]:

@@ -208,7 +208,7 @@ def complaints(taken: Taken) -> list[str]:
     found = []
     if percentile(beside, 95) - percentile(beside, 5) > COPY_SPREAD_MS:
         found.append(f"the copy loop was disturbed: {percentile(beside, 5):.1f} to {percentile(beside, 95):.1f} ms")
-    if not alone or median(beside) - median(alone) > COPY_SHIFT_MS:
+    if not alone or abs(median(beside) - median(alone)) > COPY_SHIFT_MS:
         found.append("two calls at a time disturb the copy loop")
     if not probes or median(probes) > WIRE_MS:
         found.append("the impaired wire lagged")
