@@ -1,6 +1,7 @@
 """Two Chromiums in a call with each other, as they come: no product around them, voice processing off."""
 
 import shutil
+import subprocess
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -93,8 +94,7 @@ async def _page(stack: AsyncExitStack, seat: Seat, env: Mapping[str, str], progr
 
 
 def version() -> str:
-    import subprocess
-
+    """As it says itself; empty without it."""
     chromium = next((path for name in BROWSERS if (path := shutil.which(name))), None)
     if chromium is None:
         return ""
