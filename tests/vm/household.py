@@ -2,7 +2,6 @@
 through the other side of their sound cards, their status as a technician asks for it."""
 
 import json
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,6 @@ CALL_LINE, HANGUP_LINE = 17, 27
 RINGING_LINE, TALKING_LINE = 6, 13
 CONFIG = "/etc/intercomd/intercomd.toml"
 OTHER = {"door": "flat", "flat": "door"}
-LOOK_S = 0.2
 
 
 class Household:
@@ -140,11 +138,6 @@ class Household:
         place = Path(self.machine.console).parent / f"{station}.raw"
         place.write_bytes(raw)
         return listen.read_raw(place)
-
-
-def set_clock(machine: Machine) -> None:
-    """A machine that comes from a snapshot has the clock of then."""
-    machine.run(f"date --set=@{time.time():.0f}")
 
 
 def _sentence(station: str) -> Path:

@@ -74,13 +74,15 @@ class Machine:
         append: str,
         hardware: Hardware = Hardware(),
         snapshot: str = "",
+        clock: str = "utc",
     ) -> None:
+        """`clock`: what its battery clock shows when the power comes, UTC (2026-01-31T12:00:00), or `utc` for now."""
         folder.mkdir(parents=True, exist_ok=True)
         self.console = folder / "console.txt"
         self._agent_path, self._qmp_path = folder / "agent", folder / "qmp"
         for path in (self._agent_path, self._qmp_path):
             path.unlink(missing_ok=True)
-        command = [hardware.program, *hardware.board, *self._fixed(hardware), "-kernel", str(kernel)]
+        command = [hardware.program, *hardware.board, *self._fixed(hardware, clock), "-kernel", str(kernel)]
         command += ["-initrd", str(initrd), "-append", append, *hardware.extra]
         for index, disk in enumerate(disks):
             command += ["-drive", f"file={disk},if=none,id=disk{index},cache=writeback,discard=unmap"]
@@ -97,15 +99,15 @@ class Machine:
         self._qmp: socket.socket | None = None
         self._qmp_rest = b""
 
-    def _fixed(self, hardware: Hardware) -> list[str]:
-        clock = ["-icount", "shift=0,sleep=on", "-smp", "1"] if hardware.counted else ["-smp", "2"]
+    def _fixed(self, hardware: Hardware, clock: str) -> list[str]:
+        counted = ["-icount", "shift=0,sleep=on", "-smp", "1"] if hardware.counted else ["-smp", "2"]
         accelerated = "tcg,tb-size=512" if hardware.counted else "tcg,thread=multi,tb-size=512"
         return [
-            "-accel", accelerated, *clock, "-m", str(hardware.memory_mib), "-nodefaults", "-no-user-config",
+            "-accel", accelerated, *counted, "-m", str(hardware.memory_mib), "-nodefaults", "-no-user-config",
             "-display", "none", "-serial", f"file:{self.console}", "-qmp", f"unix:{self._qmp_path},server=on,wait=off",
             "-chardev", f"socket,id=agent,path={self._agent_path},server=on,wait=off",
             "-device", "virtio-serial-pci", "-device", "virtserialport,chardev=agent,name=agent",
-            "-device", "virtio-rng-pci", "-rtc", "base=utc",
+            "-device", "virtio-rng-pci", "-rtc", f"base={clock}",
         ]  # fmt: skip
 
     def __enter__(self) -> Self:
