@@ -8,15 +8,9 @@ from collections import deque
 
 import pytest
 
-from tests.model.world import (
-    Broken,
-    World,
-    check_settled,
-    household,
-    moves,
-    settle,
-    settle_after_a_long_boot,
-)
+from tests.model.moves import moves
+from tests.model.settling import check_settled, household, settle, settle_after_a_long_boot
+from tests.model.world import Broken, World
 
 DOOR, FLAT = "door", "flat"
 

@@ -3,7 +3,9 @@
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.model.world import World, check_settled, chosen, household, press, settle, steps, take
+from tests.model.moves import chosen, press, steps, take
+from tests.model.settling import check_settled, household, settle
+from tests.model.world import World
 
 GROUPS = (("home", ("flat", "kitchen")),)
 WEIGHTS = {"press": 3, "drop": 2, "cut": 2, "fire": 2, "restart": 1}

@@ -1,11 +1,9 @@
 """A whole household as one immutable value: stations, their flash and media, the hub, the wires between them.
 
-`moves(world)` lists everything that can happen next: deliveries, presses, timers, dropped links, and a power cut after
-any effect. `settle(world)` lets no more harm happen, brings links and power back, and runs the household until nothing
-moves. The reducers are the shipped ones; what is modelled is what surrounds them.
+The reducers are the shipped ones; what is modelled is what surrounds them, and what must hold after each step. What can
+happen next is listed in `tests/model/moves.py`, how it comes to rest in `tests/model/settling.py`.
 """
 
-from collections.abc import Iterator
 from typing import Any
 
 import msgspec
@@ -28,26 +26,17 @@ from intercomd.core.effects import (
 )  # fmt: skip
 from intercomd.core.events import (
     Booted,
-    CallPressed,
     Card,
-    Described,
-    HangupPressed,
     LinkDown,
     LinkUp,
-    MediaLost,
-    MediaUp,
-    PathChanged,
-    Received,
-    Replied,
     Timer,
-    TimerFired,
     Unanswered,
 )  # fmt: skip
 from intercomd.core.legs import Endpoint, HubCall, Party, view
-from intercomd.core.protocol import Heartbeat, HubPhase, InitiateCall, Notice, Reply, Request, Resync, Sdp
+from intercomd.core.protocol import Heartbeat, HubPhase, InitiateCall, Notice, Reply, Request, Resync
 from intercomd.core.snapshot import Role, SavedPhase, Snapshot
-from intercomd.core.station import ANSWERED, Phase, Settings, Station
-from intercomd.core.switchboard import Answer, Initiated, LeaseExpired, Requested, Restored, Returned, Tell, Vanished
+from intercomd.core.station import ANSWERED, Phase, Station
+from intercomd.core.switchboard import Answer, Initiated, Requested, Returned, Tell, Vanished
 from intercomd.ids import CallId, IdentityId, InstanceId
 
 
@@ -115,22 +104,6 @@ class World(msgspec.Struct, frozen=True, cache_hash=True):
 
 class Broken(AssertionError):
     """A property does not hold."""
-
-
-def household(*plans: tuple[str, str | None, tuple[str, ...]], groups: tuple[tuple[str, tuple[str, ...]], ...] = (),
-              **budget: int) -> World:  # fmt: skip
-    """Stations as (name, whom its button calls, presses), all registered at the hub and idle."""
-    nodes = tuple(
-        Node(name, Station(Settings(peer_id=IdentityId(peer) if peer else None), card=Card.READY), presses=presses)
-        for name, peer, presses in plans
-    )
-    world = World(nodes, groups=groups, registered=(False,) * len(nodes), **budget)
-    for index in range(len(nodes)):
-        world = connect(world, index)
-    return drained(world)
-
-
-# ------------------------------------------------------------------------------------------------ one step of a node
 
 
 def put(world: World, index: int, node: Node) -> World:
@@ -359,282 +332,3 @@ def check_hub(world: World) -> None:
     for call in world.calls:
         if call.phase is not HubPhase.ENDED and call.lease_s is None:
             raise Broken(f"no lease on {call}")
-
-
-# ----------------------------------------------------------------------------------------------- what can happen next
-
-
-def media_peer(world: World, index: int) -> Media | None:
-    """The other end of the node's media: same call, same epoch."""
-    mine = world.nodes[index]
-    if mine.media is None or mine.station.call is None:
-        return None
-    for other in world.nodes:
-        theirs = other.station.call
-        if other is mine or not other.alive or other.media is None or theirs is None:
-            continue
-        if (theirs.call_id, other.media.epoch) == (mine.station.call.call_id, mine.media.epoch):
-            return other.media
-    return None
-
-
-def media_events(world: World, index: int) -> Iterator[Any]:
-    media = world.nodes[index].media
-    if media is None:
-        return
-    peer = media_peer(world, index)
-    if not media.described and (media.offerer or media.remote):
-        yield Described(media.epoch, Sdp("offer" if media.offerer else "answer", "sdp"))
-    if media.complete and not media.up and peer is not None and peer.complete:
-        yield MediaUp(media.epoch)
-    if media.up and peer is None:
-        yield MediaLost(media.epoch, "peer gone")
-
-
-def media_step(world: World, index: int, event: Any, cut_at: int | None = None) -> World:
-    node = world.nodes[index]
-    assert node.media is not None
-    match event:
-        case Described():
-            media = replace(node.media, described=True)
-        case MediaUp():
-            media = replace(node.media, up=True)
-        case _:
-            media = replace(node.media, up=False, described=False, remote=False)
-    return note(feed(put(world, index, replace(node, media=media)), index, event, cut_at))
-
-
-def note(world: World) -> World:
-    """Remember that two stations were connected, for the promise that they will be again."""
-    ups = [
-        node.station.call for node in world.nodes if node.station.call and node.station.call.phase is Phase.CONNECTED
-    ]
-    if not world.was_up and len(ups) == 2 and ups[0].call_id == ups[1].call_id and ups[0].epoch == ups[1].epoch:
-        return replace(world, was_up=True)
-    return world
-
-
-def steps(world: World) -> Iterator[tuple[str, int, Any]]:
-    """Everything that happens by itself: (kind, node, event)."""
-    for index, node in enumerate(world.nodes):
-        if not node.alive:
-            yield ("boot", index, None)
-            continue
-        if not node.link:
-            yield ("connect", index, None)
-        if node.up:
-            yield ("arrive", index, None)
-        if node.down:
-            yield ("deliver", index, None)
-        for event in media_events(world, index):
-            yield ("media", index, event)
-
-
-def take(world: World, step: tuple[str, int, Any], cut_at: int | None = None) -> World:
-    kind, index, event = step
-    match kind:
-        case "boot":
-            return boot(world, index)
-        case "connect":
-            return connect(world, index)
-        case "arrive":
-            return arrive(world, index)
-        case "deliver":
-            node = world.nodes[index]
-            item, world = node.down[0], put(world, index, replace(node, down=node.down[1:]))
-            heard = Replied(*item) if isinstance(item, tuple) else Received(item)
-            return note(feed(world, index, heard, cut_at))
-        case "media":
-            return media_step(world, index, event, cut_at)
-        case "press":
-            return press(world, index, event, cut_at)
-        case "fire":
-            node = world.nodes[index]
-            world = put(world, index, replace(node, timers=tuple(t for t in node.timers if t[1] != event)))
-            world = replace(world, fires=world.fires - 1, tampered=True, answered=False)
-            return feed(world, index, TimerFired(event), cut_at)
-        case "cut":
-            return cut(world, index)
-        case "reroute":
-            world = replace(world, reroutes=world.reroutes - 1)
-            return feed(world, index, PathChanged("another network"), cut_at)
-        case "drop":
-            return replace(drop(world, index), drops=world.drops - 1)
-        case _:
-            return restart_hub(replace(world, restarts=world.restarts - 1))
-
-
-def press(world: World, index: int, button: str, cut_at: int | None = None) -> World:
-    node = world.nodes[index]
-    remaining = list(node.presses)
-    remaining.remove(button)
-    node = replace(node, presses=tuple(remaining), dialled=node.dialled + 1)
-    world = put(world, index, node)
-    if button == "hangup":
-        world = replace(world, was_up=False, answered=False, tampered=True)
-        return feed(world, index, HangupPressed(), cut_at)
-    return feed(world, index, CallPressed(CallId(f"{node.name}-{node.dialled}")), cut_at)
-
-
-def restart_hub(world: World) -> World:
-    for index, node in enumerate(world.nodes):
-        if node.alive and node.link:
-            world = drop(world, index)
-    for call in world.calls:
-        world = switched(world, call, Restored(world.now_s))[0]
-    return world
-
-
-def moves(world: World) -> Iterator[tuple[str, World]]:
-    """Every next world, with what led to it; power cuts after any effect while the budget lasts."""
-    choices = [*steps(world), *chosen(world)]
-    for step in choices:
-        label = f"{step[0]} {world.nodes[step[1]].name} {describe(world, step)}"
-        yield label, take(world, step)
-        if world.cuts and step[0] in ("deliver", "media", "press", "fire"):
-            for cut_at in range(8):
-                before = take(world, step, cut_at)
-                if before.nodes[step[1]].alive:
-                    break
-                yield f"{label} ... power cut after {cut_at} effects", before
-
-
-def chosen(world: World) -> Iterator[tuple[str, int, Any]]:
-    """What people and misfortune do, while the budgets last."""
-    for index, node in enumerate(world.nodes):
-        if not node.alive:
-            continue
-        for button in sorted(set(node.presses)):
-            yield ("press", index, button)
-        if world.fires:
-            for _, timer in node.timers:
-                yield ("fire", index, timer)
-        if world.drops and node.link:
-            yield ("drop", index, None)
-        if world.cuts:
-            yield ("cut", index, None)
-        if world.reroutes and node.station.call is not None:
-            yield ("reroute", index, None)
-    if world.restarts:
-        yield ("restart", 0, None)
-
-
-def describe(world: World, step: tuple[str, int, Any]) -> str:
-    kind, index, event = step
-    node = world.nodes[index]
-    match kind:
-        case "arrive":
-            return str(node.up[0])
-        case "deliver":
-            return str(node.down[0])
-        case _:
-            return str(event or "")
-
-
-# --------------------------------------------------------------------------------------------------------- settling
-
-
-def drained(world: World, known: dict[World, World] | None = None, *, boots: bool = True) -> World:
-    """Deliver and boot until nothing moves by itself. `known` remembers results."""
-    path: list[World] = []
-    while True:
-        if known is not None and world in known:
-            world = known[world]
-            break
-        path.append(world)
-        step = next((step for step in steps(world) if boots or step[0] != "boot"), None)
-        if step is None:
-            break
-        world = take(world, step)
-        if len(path) > 2_000:
-            raise Broken(
-                "it never comes to rest: " + str([describe(w, s) for w in path[-6:] if (s := next(steps(w), None))])
-            )
-    if known is not None:
-        known.update(dict.fromkeys(path, world))
-    return world
-
-
-AWAY_S = 100.0
-"""A boot that takes nearly the whole grace."""
-
-
-def settle(world: World, known: dict[World, World], until_s: float = 400.0) -> World:
-    """No more harm: links and power return, queues drain, and time goes on until `until_s`."""
-    world = calm(world)
-    world = drained(world, known)
-    check_drained(world)
-    return elapsed(world, until_s)
-
-
-def settle_after_a_long_boot(world: World, until_s: float = 500.0) -> World:
-    """The same, but who is without power stays away until `AWAY_S`, while the others live on."""
-    world = elapsed(drained(calm(world), boots=False), AWAY_S, boots=False)
-    # An answer that nobody has heard of may come too late: its ringing is over.
-    world = drained(replace(world, now_s=max(world.now_s, AWAY_S), answered=False, tampered=True))
-    check_drained(world)
-    return elapsed(world, until_s)
-
-
-def elapsed(world: World, until_s: float, *, boots: bool = True) -> World:
-    """Timers and leases fire in their order until then."""
-    for _ in range(400):
-        due = next_due(world)
-        if due is None or due[0] > until_s:
-            return world
-        at_s, index, timer = due
-        world = replace(world, now_s=max(world.now_s, at_s))
-        if timer is None:
-            world = switched(world, world.calls[index], LeaseExpired(world.now_s))[0]
-        else:
-            node = world.nodes[index]
-            world = put(world, index, replace(node, timers=tuple(t for t in node.timers if t[1] != timer)))
-            world = feed(world, index, TimerFired(timer))
-        world = drained(world, boots=boots)
-    raise Broken("time goes on and it never comes to rest")
-
-
-def calm(world: World) -> World:
-    nodes = tuple(replace(node, presses=()) for node in world.nodes)
-    return replace(world, nodes=nodes, cuts=0, drops=0, fires=0, restarts=0, reroutes=0)
-
-
-def next_due(world: World) -> tuple[float, int, Timer | None] | None:
-    timers: list[tuple[float, int, Timer | None]] = [
-        (at_s, index, timer) for index, node in enumerate(world.nodes) if node.alive for at_s, timer in node.timers
-    ]
-    leases = [(call.lease_s + 0.001, index, None) for index, call in enumerate(world.calls) if call.lease_s is not None]
-    return min([*timers, *leases], key=lambda due: (due[0], due[1]), default=None)
-
-
-def check_drained(world: World) -> None:
-    """Once links are back and queues are empty, before any timer: nobody who is idle is still bound at the hub."""
-    for node in world.nodes:
-        if node.station.call is None:
-            for call in world.calls:
-                legs = [leg for leg in call.open_legs if leg.endpoint == node.endpoint]
-                if legs and call.phase is not HubPhase.RINGING:
-                    raise Broken(f"{node.name} is idle, and a ghost of it stays in {call}")
-
-
-def check_settled(world: World) -> None:
-    """Liveness: both ends and the hub agree, and a call that was up without anybody ending it is up again."""
-    open_calls = [call for call in world.calls if call.phase is not HubPhase.ENDED]
-    for node in world.nodes:
-        call = node.station.call
-        legs = [c for c in open_calls if any(leg.endpoint == node.endpoint for leg in c.open_legs)]
-        if call is None and legs:
-            raise Broken(f"{node.name} is idle, the hub has it in {legs}")
-        if call is not None and (call.phase is not Phase.CONNECTED or not legs or legs[0].call_id != call.call_id):
-            raise Broken(f"{node.name} rests in {call}, the hub says {legs}")
-        if call is not None and call.epoch != legs[0].epoch:
-            raise Broken(f"{node.name} is in epoch {call.epoch}, the hub in {legs[0].epoch}")
-        if node.microphone and call is None:
-            raise Broken(f"{node.name}: open microphone while idle")
-        saved = node.flash.call
-        if (saved.call_id if saved else None) != (call.call_id if call else None):
-            raise Broken(f"{node.name}: flash keeps {saved}, the station is in {call}")
-    if world.answered and not open_calls:
-        raise Broken(f"somebody answered, nobody ended it, and there is no call: {world.calls}")
-    if world.was_up and not open_calls:
-        raise Broken(f"the call was up, nobody ended it, and it is gone: {world.calls}")
