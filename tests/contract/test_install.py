@@ -21,7 +21,8 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The package as it is, as a wheel (PyPA's binary distribution format; RECORD may be empty of hashes)."""
     path = tmp_path_factory.mktemp("wheel") / f"intercomd-{__version__}-py3-none-any.whl"
     metadata = {
-        "METADATA": f"Metadata-Version: 2.1\nName: intercomd\nVersion: {__version__}\n",
+        "METADATA": f"Metadata-Version: 2.1\nName: intercomd\nVersion: {__version__}\n"
+        'Requires-Dist: livekit<1.3,>=1.2; extra == "voice"\n',
         "WHEEL": "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
         "entry_points.txt": "[console_scripts]\nintercomd = intercomd.__main__:main\n"
         "intercomctl = intercomd.ctl.main:main\n",
@@ -118,6 +119,36 @@ def remaining(tree: Path) -> list[str]:
     return sorted(str(path.relative_to(tree)) for path in tree.rglob("*") if not path.is_dir() or path.is_symlink())
 
 
+def test_echo_cancellation_comes_along_where_it_is_wanted_and_can_be_had(
+    tmp_path: Path, tree: Path, wheel: Path
+) -> None:
+    links = tmp_path / "links"
+    links.mkdir()
+    config = below(tree, "/etc/intercomd/intercomd.toml")
+    livekit = below(tree, "/opt/intercomd/lib")
+
+    def install(**extra: str) -> str:
+        given = {"PACKAGE": str(wheel), "EXTRAS": "as it decides", "PIP_FIND_LINKS": str(links)} | extra
+        done = run("install", tree, **given)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    usual = config.read_text()
+    config.write_text('[audio]\nprocessing = "none"\n')
+    assert "echo cancellation" not in install()
+    config.write_text(usual)
+    assert "calls are half duplex until" in install(), "and everything else is installed"
+    with zipfile.ZipFile(links / "livekit-1.2.9-py3-none-any.whl", "w") as archive:
+        archive.writestr("livekit/rtc/__init__.py", "")
+        archive.writestr("livekit-1.2.9.dist-info/METADATA", "Metadata-Version: 2.1\nName: livekit\nVersion: 1.2.9\n")
+        archive.writestr(
+            "livekit-1.2.9.dist-info/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+        )
+        archive.writestr("livekit-1.2.9.dist-info/RECORD", "")
+    assert "adding echo cancellation: livekit<1.3,>=1.2" in install()
+    assert list(livekit.glob("python*/site-packages/livekit/rtc/__init__.py"))
+
+
 def test_uninstall_leaves_configuration_and_state_unless_purged(tree: Path) -> None:
     """Last: it takes the tree away."""
     state = below(tree, "/var/lib/intercomd/state.db")
@@ -163,36 +194,3 @@ def test_an_unfit_python_is_named(tmp_path: Path) -> None:
     assert done.returncode == 1
     assert "Python 9.9.9" in done.stderr
     assert "3.11 to 3.13" in done.stderr
-
-
-def test_echo_cancellation_comes_along_where_it_is_wanted_and_can_be_had(tmp_path: Path, wheel: Path) -> None:
-    package = tmp_path / wheel.name
-    with zipfile.ZipFile(wheel) as source, zipfile.ZipFile(package, "w") as target:
-        for name in source.namelist():
-            more = b'Requires-Dist: livekit<1.3,>=1.2; extra == "voice"\n' if name.endswith("/METADATA") else b""
-            target.writestr(name, source.read(name) + more)
-    tree, links = tmp_path / "tree", tmp_path / "links"
-    links.mkdir()
-    config = below(tree, "/etc/intercomd/intercomd.toml")
-    livekit = below(tree, "/opt/intercomd/lib")
-
-    def install(**extra: str) -> str:
-        given = {"PACKAGE": str(package), "EXTRAS": "as it decides", "PIP_FIND_LINKS": str(links)} | extra
-        done = run("install", tree, **given)
-        assert done.returncode == 0, done.stderr
-        return done.stdout
-
-    config.parent.mkdir(parents=True)
-    config.write_text('[audio]\nprocessing = "none"\n')
-    assert "echo cancellation" not in install()
-    config.unlink()
-    assert "calls are half duplex until" in install(), "and everything else is installed"
-    with zipfile.ZipFile(links / "livekit-1.2.9-py3-none-any.whl", "w") as archive:
-        archive.writestr("livekit/rtc/__init__.py", "")
-        archive.writestr("livekit-1.2.9.dist-info/METADATA", "Metadata-Version: 2.1\nName: livekit\nVersion: 1.2.9\n")
-        archive.writestr(
-            "livekit-1.2.9.dist-info/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
-        )
-        archive.writestr("livekit-1.2.9.dist-info/RECORD", "")
-    assert "adding echo cancellation: livekit<1.3,>=1.2" in install()
-    assert list(livekit.glob("python*/site-packages/livekit/rtc/__init__.py"))
