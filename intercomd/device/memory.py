@@ -19,11 +19,14 @@ grew by 0.9 to 1.2 % instead of 0.4. What a slow server keeps open is swept afte
 
 
 class Tidying:
-    """Collects and trims once after each call, when the station has stayed idle. On the event loop."""
+    """Collects and trims once after each call, when the station has stayed idle; where the next call came too soon for
+    that, at its end for the one before. On the event loop."""
 
     def __init__(self) -> None:
         self._timer: asyncio.TimerHandle | None = None
         self._was_busy = False
+        self._owed = False
+        """A call has left its garbage to the next one: never to more, or memory grows by the longest row of calls."""
         self._trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # malloc_trim(3), glibc only
         # The second is its name before Python 3.13.
         names = ("_clear_internal_caches", "_clear_type_cache")
@@ -32,14 +35,21 @@ class Tidying:
     def follow(self, is_idle: bool) -> None:
         """After each change of the station's state."""
         if is_idle and self._was_busy and self._timer is None:
+            if self._owed:
+                self._sweep()
             self._timer = asyncio.get_running_loop().call_later(AFTER_S, self._tidy)
         elif not is_idle and self._timer is not None:
             self.close()
+            self._owed = True
         self._was_busy = self._was_busy or not is_idle
 
     def _tidy(self) -> None:
         self._timer = None
         self._was_busy = False
+        self._sweep()
+
+    def _sweep(self) -> None:
+        self._owed = False
         gc.collect()
         if self._clear is not None:
             self._clear()

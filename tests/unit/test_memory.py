@@ -42,6 +42,19 @@ async def test_the_next_call_comes_first(collections: list[str]) -> None:
     tidying.close()
 
 
+async def test_calls_in_a_row_leave_the_garbage_of_one_at_most(collections: list[str]) -> None:
+    tidying = Tidying()
+    for is_idle in (False, True, False, True):
+        tidying.follow(is_idle)
+    assert collections == ["collect"]
+    await turns()
+    assert collections == ["collect", "collect"]
+    for is_idle in (False, True):
+        tidying.follow(is_idle)
+    assert collections == ["collect", "collect"]
+    tidying.close()
+
+
 async def test_names_that_were_asked_for_once_do_not_stay(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(memory, "AFTER_S", 0.0)
     tidying = Tidying()
