@@ -21,6 +21,7 @@ import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from tests.bench.audio.conditions import PHASES
 from tests.bench.report import OUTPUT
 
 Series = Mapping[str, Any]
@@ -137,7 +138,7 @@ def traces(figure: Figure, series: Series) -> None:
             _line(axes, [point for point in points if trace != shown[0] or point[0] < 10], name)
         axes.set_title(trace)
         axes.set_xlabel("seconds")
-        axes.set_ylim(bottom=0)
+    grid[0].set_ylim(bottom=0)  # only now: it keeps the top where it is
     grid[0].set_ylabel("mouth to playout, ms (codec and card: + 36)")
     grid[-1].legend(loc="center right")
     figure.suptitle("Delay on simulated networks")
@@ -151,7 +152,7 @@ def mouth_to_ear(figure: Figure, series: Series) -> None:
     phases = [phase["name"] for phase in measured["phases"]]
     width = 0.8 / len(names)
     for place, name in enumerate(names):
-        heights = [_median_ms(measured["latency"][name].get(phase, [])) for phase in phases]
+        heights = [_median_ms(_settled(measured["latency"][name].get(phase, []), phase)) for phase in phases]
         beyond = [float("nan") if height is None else height - measured["copy_loop_ms"] for height in heights]
         at = [index + (place - (len(names) - 1) / 2) * width for index in range(len(phases))]
         bars = axes.bar(
@@ -170,6 +171,12 @@ def mouth_to_ear(figure: Figure, series: Series) -> None:
     axes.set_title("Mouth to ear in live calls: medians, the copy loop taken off")
 
 
+def _settled(points: Points, name: str) -> Points:
+    """Those that count: a condition's last seconds, as in the rows."""
+    from_s = next((phase.from_s for phase in PHASES if phase.name == name), 0.0)
+    return [point for point in points if point[0] - points[0][0] >= from_s]
+
+
 def _median_ms(points: Points) -> float | None:
     known = [point[1] for point in points if point[1] is not None]
     return median(known) if known else None
@@ -185,7 +192,7 @@ def stalls(figure: Figure, series: Series) -> None:
         axes.axvspan(measured["stall_at_s"], measured["stall_at_s"] + measured["stall_s"], color="0.85")
         axes.set_title(f"{end} end")
         axes.set_xlabel("seconds (grey: the loop stands)")
-        axes.set_ylim(bottom=0)
+    grid[0].set_ylim(bottom=0)  # only now: it keeps the top where it is
     grid[0].set_ylabel("mouth to playout, ms (codec and card: + 36)")
     grid[1].legend()
     figure.suptitle("The event loop stalls for 0.5 s")
