@@ -17,7 +17,9 @@ IDLE_S, CALL_S = 60.0, 20.0
 START_TARGET_S, BACK_TARGET_S, RSS_TARGET_MB, EXPOSURE_TARGET = 2.0, 3.0, 110.0, 2.0
 JOURNALD = "systemd-journald.service"
 NO_PEER = Peer(None, reason="nothing else is installed as this is")
-DIRTIED = "write_bytes of proc(5): pages made dirty, in a container; what reaches a card is measured by `make test-vm`"
+DIRTIED = (
+    "an upper bound: write_bytes of proc(5) counts whole folios made dirty; `make test-vm` has what reaches a disk"
+)
 DAY_S = 86_400.0
 
 
@@ -115,8 +117,8 @@ def _idle(machine: Machine) -> list[Row]:
         row("processor of an idle station", 100 * (_cpu_s(station) - cpu_s) / IDLE_S, "% of a core", NO_PEER),
         row("memory of an idle station", _resident_mb(station), "MB", NO_PEER, at_most=RSS_TARGET_MB),
         row("memory of an idle hub", _resident_mb(hub), "MB", NO_PEER),
-        _bytes("written by an idle station", (_dirtied(station) - dirtied) * DAY_S / IDLE_S / 1e6, "MB a day"),
-        _bytes("written by journald meanwhile", (_dirtied(journal) - logged) * DAY_S / IDLE_S / 1e6, "MB a day"),
+        _bytes("dirtied by an idle station", (_dirtied(station) - dirtied) * DAY_S / IDLE_S / 1e6, "MB a day"),
+        _bytes("dirtied by journald meanwhile", (_dirtied(journal) - logged) * DAY_S / IDLE_S / 1e6, "MB a day"),
     ]
 
 
@@ -150,6 +152,6 @@ def _calls(machine: Machine) -> list[Row]:
     return [
         row("processor of a station in a call", median(shares), "% of a core", NO_PEER),
         row("memory of a station in a call", resident_mb, "MB", NO_PEER, at_most=RSS_TARGET_MB),
-        _bytes("written by a station for a call", (_dirtied(station) - dirtied) / CALLS / 1e3, "kB"),
-        _bytes("written by journald for a call", (_dirtied(journal) - logged) / CALLS / 1e3, "kB, of three daemons"),
+        _bytes("dirtied by a station for a call", (_dirtied(station) - dirtied) / CALLS / 1e3, "kB"),
+        _bytes("dirtied by journald for a call", (_dirtied(journal) - logged) / CALLS / 1e3, "kB, of three daemons"),
     ]
