@@ -24,6 +24,7 @@ _MOST_BEST_DB: Final = 40.0
 _BELOW_BEST_DB: Final = 12.0
 """What is sent exceeds what the canceller leaves: a near end that is not louder than the echo."""
 _COUPLING_STEP_DB: Final = 0.25
+_FIRST_STEP_DB: Final = 1.0
 _FLOOR_RISE_DB: Final = 0.005
 """Per period, 0.5 dB a second: the noise floor follows a noise that begins within a minute, and falls at once."""
 _MEAN: Final = 1 / 150
@@ -101,9 +102,12 @@ class EchoMeter:
         self._far_dbfs = max(reference_dbfs, self._far_dbfs - _DECAY_DB)
 
     def _learn(self, ratio_db: float) -> None:
-        """A running median: double talk, less than half of the time, does not move it far."""
-        if not self._known:
-            self.coupling_db, self._known = ratio_db, True
+        """A running median: double talk, less than half of the time, does not move it far. At first it comes down from
+        above until an echo is as loud: one period between two words would let the echo itself break in."""
+        if not self._known and ratio_db < self.coupling_db:
+            self.coupling_db -= min(_FIRST_STEP_DB, self.coupling_db - ratio_db)
+            return
+        self._known = True
         step = _COUPLING_STEP_DB if abs(ratio_db - self.coupling_db) < 12 else 2 * _COUPLING_STEP_DB
         self.coupling_db += math.copysign(min(step, abs(ratio_db - self.coupling_db)), ratio_db - self.coupling_db)
 
