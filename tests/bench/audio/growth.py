@@ -101,8 +101,8 @@ async def one_call(caller: Control, callee: Control) -> None:
 
 
 async def _answer(caller: Control, callee: Control) -> int:
-    """As soon as it rings; when that was. The hub takes 20 requests of a station a second (`hub/limits.py`) and refuses a
-    call beyond that, which then is placed again."""
+    """As soon as it rings; when that was. The hub takes 20 requests of a station a second (`hub/limits.py`) and refuses
+    a call beyond that, which then is placed again."""
     looked_s = time.monotonic()
     while True:
         now_ns = time.monotonic_ns()
