@@ -7,9 +7,14 @@ import pytest
 from tests.nspawn.conftest import Boot
 from tests.nspawn.household import CONFIG, DOOR, HUB, furnish, token, wait_registered
 
-LEAST_PASSED = {"tests/unit": 700, "tests/contract": 60}
-OF_OTHERS = ("bench", "kills", "mutants", "suite", "demo_journal", "household", "returning", "checks", "listen")
-"""Of tests/unit: what judges the suite, the benchmarks or the demo, none of which runs on a card."""
+LEAST_PASSED = {"tests/unit": 700, "tests/contract": 150}
+LEFT_OUT = {
+    "tests/unit": ("bench", "kills", "mutants", "suite", "demo_journal", "household", "returning", "checks", "listen"),
+    "tests/contract": ("install", "sound", "card", "webrtc_growth"),
+}
+"""What judges the suite, the benchmarks or the demo, none of which runs on a card; the installer, which other tests
+here run; what listens to each of a dozen cards for minutes; and what counts the whole process's objects: on Python 3.13
+it passes by itself, but not after the others."""
 SUITE_LIMIT_S = 400.0
 PYTHON = "/opt/tests/bin/python"
 
@@ -45,7 +50,10 @@ def test_with_a_volatile_var_a_station_starts_from_nothing(boot: Boot) -> None:
 def test_the_suite_on_the_card_s_python_and_packages(boot: Boot, suite: str) -> None:
     machine = boot()
     machine.run("cp", "-r", "/checkout", "/root/checkout")
-    ignored = " ".join(f"--ignore-glob=tests/unit/test_{name}*.py" for name in OF_OTHERS)
+    ignored = " ".join(f"--ignore-glob={suite}/test_{name}*.py" for name in LEFT_OUT[suite])
+    # A network that is none: some tests want another interface than the loopback's.
+    machine.sh("ip link add v0 type veth peer name v1; ip addr add 192.0.2.1/24 dev v0; ip link set v0 up")
+    machine.sh("ip link set v1 up")
     script = (
         # CI=1: hypothesis has no deadlines then, and its dice fall the same each time.
         f"cd /root/checkout; CI=1 {PYTHON} -m pytest -q -W error -p no:cacheprovider {ignored} "
