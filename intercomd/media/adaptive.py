@@ -11,6 +11,8 @@ packet the stream counts as paused; beyond the ceiling the oldest packets go at 
 
 Playout takes whole periods: all frames that a period needs must be there when it is asked for. A packet that begins
 `ahead` frames into a period is therefore needed that much before it is heard, and these frames of delay are free to go.
+Unless its place within a period slides, which it does once drifting clocks are corrected by resampling: from one period
+to the next the packet is needed 10 ms sooner, so those are kept (up to 10 ms more delay instead of a gap each time).
 """
 
 from dataclasses import dataclass
@@ -72,6 +74,7 @@ class AdaptiveBuffer(Sequence):
         self._most = most_ms * _MS
         self._ceiling = max(ceiling_ms * _MS, self._most)
         self._transits = Transits(self._most)
+        self._slides = False
         self.restart()
 
     def _forget(self) -> None:
@@ -236,6 +239,9 @@ class AdaptiveBuffer(Sequence):
 
     # --------------------------------------------------------------------------------------- moving the offset
 
+    def slide(self, slides: bool) -> None:
+        self._slides = slides
+
     def stretched(self, frames: int) -> None:
         self._shift(frames)
         self._tally["lengthened_frames" if frames > 0 else "shortened_frames"] += abs(frames)
@@ -262,7 +268,7 @@ class AdaptiveBuffer(Sequence):
             return 0, False
         self._since_look, self._hurry = 0, False
         # Whole periods keep their place within a period; others are some time as far ahead as can be.
-        whole = frames % PERIOD_FRAMES == 0
+        whole = frames % PERIOD_FRAMES == 0 and not self._slides
         offset, wait = self._least()
         needed = offset - (ahead if whole else PERIOD_FRAMES - 1)
         spare = wait - (offset - needed) - _MARGIN_FRAMES

@@ -37,6 +37,11 @@ class ClockBridge:
         """The correction in use; 0.0 while sound is handed on as it is."""
         return self.drift.ppm
 
+    @property
+    def slides(self) -> bool:
+        """What is taken is not whole periods of the maker's any more, or soon will not be."""
+        return drift.suspected(self.drift)
+
     def restart(self) -> None:
         """Another maker: nothing is known of its clock."""
         self.drift, self._resampler, self._last = Drift(), None, SILENCE

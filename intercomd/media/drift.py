@@ -23,6 +23,7 @@ WINDOW_S: Final = 1.0
 ENGAGE_FRAMES: Final = 120
 ENGAGE_AFTER_S: Final = 20.0
 """In less time 2.5 ms may be anything; 5 ms are not."""
+_SUSPECT_AFTER_S: Final = 3.0
 _SETTLE_WINDOWS: Final = 3
 """A stream's first seconds: its buffer fills, its connection was busy coming up."""
 _ANCHOR_WINDOWS: Final = 5
@@ -69,6 +70,11 @@ class Drift:
     since_s: float = 0.0
     """For how long the lead has been watched since the anchor was set."""
     astray: int = 0
+
+
+def suspected(drift: Drift) -> bool:
+    """A correction is in use, or will be in some seconds if the lead goes on as it does."""
+    return drift.engaged or (drift.since_s >= _SUSPECT_AFTER_S and abs(drift.error_frames) >= ENGAGE_FRAMES / 2)
 
 
 def observed(drift: Drift, lead_frames: float, elapsed_s: float) -> Drift:

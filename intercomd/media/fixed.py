@@ -37,6 +37,9 @@ class FixedBuffer(Sequence):
     def target_frames(self) -> int:
         return self._target
 
+    def slide(self, slides: bool) -> None:
+        """It is deep enough for that."""
+
     # ------------------------------------------------------------------------------------------------- arrival
 
     def put(self, packet: Packet) -> None:

@@ -89,6 +89,11 @@ class ReceiveBuffer(Protocol):
         """What was last decided has become so much longer (shorter: below 0)."""
         ...
 
+    def slide(self, slides: bool) -> None:
+        """Whether other than whole periods are asked for from now on: drifting clocks are corrected by resampling, and
+        a packet's place within a period moves by itself."""
+        ...
+
     def restart(self) -> None:
         """Another stream begins: forget everything, the counts too."""
         ...

@@ -6,8 +6,11 @@ it takes to get copies at all only shifts bits from the voice to the copies, and
 Complexity 6 is the most at which libopus does not look for music: from 7 on it takes tones for it, and codes them in a
 mode that has no copies.
 
+Where nothing is lost and nothing queues there is room: half as much again is sent, which costs no processor time and
+brings PESQ from 3.94 to 4.15, above stock aiortc's 4.09 at 130 kbit/s.
+
 Packets of 10 ms are heard 10 ms sooner (29.7 → 19.7 ms from mouth to ear on a quiet LAN, without cards), and cost: 0.08
-of PESQ at the same rate, which a sixth more bits make up for; 0.3 where copies are sent, which then reach back 10 ms
+of PESQ at the same rate; 0.3 where copies are sent, which then reach back 10 ms
 only; 32 kbit/s of headers; and nearly 4 % of a core at each end, where the whole call takes 13 %, since aiortc's work
 goes by packets. So they are not the default, and `auto` takes them only where nothing is lost, the way is short and
 even, and the processor has room.
@@ -36,7 +39,7 @@ _COMPLEXITIES: Final = (0, 2, 4, 5, 6)
 
 _MOST_PATIENCE: Final = 120
 """Reports. Each return to long packets doubles the time until short ones are tried again, up to this."""
-_MOST_SHORT_BPS: Final = 72_000
+_MOST_CLEAN_BPS: Final = 72_000
 """At 80 kbit/s libopus leaves the mode that is made for voice."""
 
 _QUEUE_S: Final = 0.150
@@ -87,7 +90,7 @@ class Sending:
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """As configured: the most that is sent, and at most with which effort."""
+    """As configured: what is sent where copies are needed (half as much again where not), and the most effort."""
 
     bitrate_bps: int = 48_000
     frame_ms: PacketMs = LONG_MS
@@ -115,8 +118,8 @@ def coding(sending: Sending, wanted: Wanted) -> Coding:
     bitrate_bps = wanted.bitrate_bps
     if sending.squeezed:
         bitrate_bps = max(round(bitrate_bps * _RATES[sending.squeezed]), min(bitrate_bps, _LEAST_BPS))
-    elif short and wanted.frame_ms == "auto":
-        bitrate_bps = max(bitrate_bps, min(bitrate_bps * 7 // 6, _MOST_SHORT_BPS))
+    elif not sending.copies:
+        bitrate_bps = max(bitrate_bps, min(bitrate_bps * 3 // 2, _MOST_CLEAN_BPS))
     return Coding(
         SHORT_MS if short else LONG_MS,
         bitrate_bps,

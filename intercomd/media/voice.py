@@ -151,6 +151,7 @@ class ReceivedVoice:
                 return SILENCE if period is None else self._noticed(period)
             self._take_in()
             self._asked_s = self._now_s()
+            self._buffer.slide(self._bridge.slides)
             return self._bridge.period(self._frames, self._asked_s)
 
     def _begin(self) -> None:

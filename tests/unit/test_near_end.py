@@ -286,7 +286,7 @@ def test_a_queue_is_answered_with_fewer_bits() -> None:
     again = size()
     talk.sent.close()
     assert squeezed < 0.65 * before
-    assert again == pytest.approx(before, rel=0.1)
+    assert again >= 0.9 * before
 
 
 def test_a_busy_processor_codes_with_less_effort() -> None:

@@ -77,32 +77,32 @@ BUSY = replace(LAN, cpu_ratio=0.9)
 SITUATIONS = {
     "a call begins": ([], Coding(20, 48_000, 3, 6)),
     "a clean LAN, for a moment": ([LAN] * 14, Coding(20, 48_000, 3, 6)),
-    "a clean LAN": ([LAN] * 15, Coding(10, 56_000, 0, 6)),
-    "the peer says nothing of short packets": ([replace(LAN, takes_short=False)] * 60, Coding(20, 48_000, 0, 6)),
-    "a clean way across the country": ([replace(LAN, round_trip_s=0.03)] * 60, Coding(20, 48_000, 0, 6)),
-    "no round trip known": ([replace(LAN, round_trip_s=None)] * 60, Coding(20, 48_000, 0, 6)),
-    "bunches of Wi-Fi": ([replace(LAN, jitter_s=0.012)] * 60, Coding(20, 48_000, 0, 6)),
-    "a small processor": ([replace(LAN, cpu_ratio=0.30)] * 60, Coding(20, 48_000, 0, 6)),
+    "a clean LAN": ([LAN] * 15, Coding(10, 72_000, 0, 6)),
+    "the peer says nothing of short packets": ([replace(LAN, takes_short=False)] * 60, Coding(20, 72_000, 0, 6)),
+    "a clean way across the country": ([replace(LAN, round_trip_s=0.03)] * 60, Coding(20, 72_000, 0, 6)),
+    "no round trip known": ([replace(LAN, round_trip_s=None)] * 60, Coding(20, 72_000, 0, 6)),
+    "bunches of Wi-Fi": ([replace(LAN, jitter_s=0.012)] * 60, Coding(20, 72_000, 0, 6)),
+    "a small processor": ([replace(LAN, cpu_ratio=0.30)] * 60, Coding(20, 72_000, 0, 6)),
     "loss on a LAN": ([LAN] * 30 + [replace(LAN, loss=0.03)], Coding(20, 48_000, 3, 6)),
-    "a little loss": ([LAN] * 30 + [replace(LAN, loss=0.01)] * 9, Coding(10, 56_000, 0, 6)),
+    "a little loss": ([LAN] * 30 + [replace(LAN, loss=0.01)] * 9, Coding(10, 72_000, 0, 6)),
     "a little longer a way": (
         [LAN] * 30 + [replace(LAN, round_trip_s=0.03)] * 9,
-        Coding(10, 56_000, 0, 6),
+        Coding(10, 72_000, 0, 6),
     ),
-    "a way that becomes long": ([LAN] * 30 + [replace(LAN, round_trip_s=0.08)], Coding(20, 48_000, 0, 6)),
-    "short packets cost what they cost": ([LAN] * 30 + [replace(LAN, cpu_ratio=0.37)] * 9, Coding(10, 56_000, 0, 6)),
-    "a processor that becomes busy": ([LAN] * 30 + [replace(LAN, cpu_ratio=0.5)], Coding(20, 48_000, 0, 6)),
+    "a way that becomes long": ([LAN] * 30 + [replace(LAN, round_trip_s=0.08)], Coding(20, 72_000, 0, 6)),
+    "short packets cost what they cost": ([LAN] * 30 + [replace(LAN, cpu_ratio=0.37)] * 9, Coding(10, 72_000, 0, 6)),
+    "a processor that becomes busy": ([LAN] * 30 + [replace(LAN, cpu_ratio=0.5)], Coding(20, 72_000, 0, 6)),
     "a queue, once": ([LAN, QUEUE], Coding(20, 48_000, 3, 6)),
     "a queue": ([LAN] + [QUEUE] * 2, Coding(20, 32_000, 10, 6)),
     "a queue that stays": ([LAN] + [QUEUE] * 4, Coding(20, 24_000, 10, 6)),
     "a queue after a clean path": ([LAN] * 20 + [QUEUE] * 4, Coding(20, 24_000, 0, 6)),
-    "a queue that went": ([LAN] + [QUEUE] * 2 + [LAN] * 15, Coding(10, 56_000, 0, 6)),
+    "a queue that went": ([LAN] + [QUEUE] * 2 + [LAN] * 15, Coding(10, 72_000, 0, 6)),
     "a queue and loss": ([LAN] + [replace(QUEUE, loss=0.1)] * 2, Coding(20, 32_000, 10, 6)),
     "loss without a queue": ([LAN] + [replace(LAN, loss=0.1)] * 9, Coding(20, 48_000, 3, 6)),
     "busy for a moment": ([BUSY] * 2, Coding(20, 48_000, 3, 6)),
     "busy": ([BUSY] * 3, Coding(20, 48_000, 3, 5)),
-    "busy for long": ([BUSY] * 60, Coding(20, 48_000, 0, 0)),
-    "idle again": ([BUSY] * 3 + [replace(LAN, cpu_ratio=0.3)] * 30, Coding(20, 48_000, 0, 6)),
+    "busy for long": ([BUSY] * 60, Coding(20, 72_000, 0, 0)),
+    "idle again": ([BUSY] * 3 + [replace(LAN, cpu_ratio=0.3)] * 30, Coding(20, 72_000, 0, 6)),
 }
 
 
@@ -115,7 +115,7 @@ def test_a_situation(name: str) -> None:
 def test_a_longer_way_is_no_queue() -> None:
     """It does not shrink although less is sent: after a while it counts as the way, and all of the rate comes back."""
     sending = told(LAN, *[replace(LAN, round_trip_s=0.4)] * 60)
-    assert coding(sending, AUTO).bitrate_bps == 48_000
+    assert coding(sending, AUTO).bitrate_bps == 72_000
 
 
 def test_who_configured_little_is_squeezed_no_further_than_a_voice_bears() -> None:
@@ -143,13 +143,15 @@ def test_a_configured_length_stays_whatever_is_reported(frame_ms: int) -> None:
     wanted = Wanted(frame_ms=10 if frame_ms == 10 else 20)
     for sending in (Sending(), told(*[LAN] * 60), told(*[LAN] * 60, replace(LAN, loss=0.2))):
         assert coding(sending, wanted).frame_ms == frame_ms
-        assert coding(sending, wanted).bitrate_bps == 48_000
+        assert coding(sending, wanted).bitrate_bps == (48_000 if sending.copies else 72_000)
 
 
-def test_more_bits_for_short_packets_never_leave_the_mode_for_voice() -> None:
+def test_more_bits_on_a_clean_path_never_leave_the_mode_for_voice() -> None:
+    """And without a report nobody knows that it is clean."""
+    assert coding(Sending(), AUTO).bitrate_bps == 48_000
     sending = told(*[LAN] * 15)
     rates = [coding(sending, Wanted(rate, "auto")).bitrate_bps for rate in (6_000, 36_000, 64_000)]
-    assert rates == [7_000, 42_000, 72_000]
+    assert rates == [9_000, 54_000, 72_000]
 
 
 maybe = st.one_of(st.none(), st.floats(0, 10))

@@ -21,7 +21,7 @@ from intercomd.media.near_end import SentVoice
 from intercomd.media.opus import Decoder
 from intercomd.media.packet import Packet, duration_frames
 from intercomd.media.pcm import PERIOD_FRAMES, RATE_HZ, SILENCE, Pcm
-from intercomd.media.sending import PacketMs
+from intercomd.media.sending import PacketMs, Report
 from intercomd.media.voice import ReceivedVoice
 from tests.bench.audio.traces import Times, Trace
 
@@ -29,6 +29,8 @@ _BEGAN_S: Final = 1000.0
 """Monotonic clocks do not begin at 0."""
 _FIRST_TIMESTAMP: Final = 0xFFFF_0000
 """So that each run crosses the wrap."""
+_REPORTS: Final = 20
+"""More than it takes to believe that a path is clean."""
 _STOCK_CAPACITY, _STOCK_PREFETCH = 16, 4
 """What aiortc's receiver uses for audio."""
 
@@ -45,8 +47,8 @@ def packets(seconds: float, voice: int = 0, frame_ms: PacketMs = 20) -> list[byt
     return encoded(speech(seconds, voice), frame_ms)
 
 
-def encoded(sound: Pcm, frame_ms: PacketMs = 20) -> list[bytes]:
-    """As a station sends it as long as nothing is reported to be lost."""
+def encoded(sound: Pcm, frame_ms: PacketMs = 20, loss: float | None = None) -> list[bytes]:
+    """As a station sends it before anything is reported, or to a peer that has been reporting this `loss`."""
     sent, payloads = SentVoice(frame_ms=frame_ms), list[bytes]()
 
     def wake() -> None:
@@ -55,6 +57,8 @@ def encoded(sound: Pcm, frame_ms: PacketMs = 20) -> list[bytes]:
         payloads.append(frame.payload or b"")
 
     sent.start(wake)
+    for _ in range(_REPORTS if loss is not None else 0):
+        sent.report(Report(loss or 0.0))
     for begin in range(0, len(sound) - PERIOD_FRAMES + 1, PERIOD_FRAMES):
         sent.push(sound[begin : begin + PERIOD_FRAMES])
     sent.close()

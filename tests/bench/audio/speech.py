@@ -41,8 +41,9 @@ NETWORKS: Final = [
 
 
 @cache
-def _sent(name: str, voice: int) -> list[bytes]:
-    return (encoded if name == "ours" else stock_encoded)(_said(voice))
+def _sent(name: str, voice: int, share: float) -> list[bytes]:
+    """Ours as it is sent once the peer has reported that loss for some seconds: without copies on a clean path."""
+    return encoded(_said(voice), loss=share) if name == "ours" else stock_encoded(_said(voice))
 
 
 @cache
@@ -54,7 +55,7 @@ def judged(step: Step) -> dict[str, tuple[float, float, float]]:
     """PESQ and STOI of both, and what they sent, in kbit/s; the same packets are lost."""
     found = {}
     for name in NAMES:
-        receiver, payloads = Ours(AdaptiveBuffer()) if name == "ours" else Stock(), _sent(name, step.voice)
+        receiver, payloads = Ours(AdaptiveBuffer()) if name == "ours" else Stock(), _sent(name, step.voice, step.share)
         heard = run(receiver, step.trace, payloads=payloads, seed=11 + step.voice).pcm
         said = _said(step.voice)[: len(heard)]
         kbps = sum(map(len, payloads)) / SPEECH_S / 125
