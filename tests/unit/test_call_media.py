@@ -27,7 +27,9 @@ from intercomd.core.events import (
 )
 from intercomd.core.protocol import (
     AcceptCall,
+    CallAccepted,
     CallStateChanged,
+    Code,
     EndCall,
     EndReason,
     HubPhase,
@@ -36,6 +38,7 @@ from intercomd.core.protocol import (
     RestartOrdered,
     Resync,
     Sdp,
+    WebrtcOffer,
     WebrtcRestart,
 )
 from intercomd.core.snapshot import Role
@@ -200,3 +203,14 @@ def test_another_network_while_nobody_talks_changes_nothing() -> None:
     before = desk.station
     assert desk.hear(PathChanged("x")).station == before
     assert not desk.effects
+
+
+@pytest.mark.parametrize("code", [Code.RATE_LIMITED, Code.TRY_AGAIN, Code.INTERNAL])
+def test_a_description_that_the_hub_did_not_take_is_followed_by_a_new_attempt(code: Code) -> None:
+    """At once after a back-off: without it both ends wait until their limit to connect is over."""
+    desk = registered().hear(CallPressed(C1), Received(CallAccepted(C1, 2, accepter_id="flat", epoch=1)))
+    (offer,) = desk.hear(Described(1, OFFER)).sent
+    assert offer == WebrtcOffer(C1, OFFER, 1)
+    desk.hear(Replied(offer, Reply(ok=False, code=code)))
+    assert [start.timer for start in desk.only(StartTimer)] == [Timer("retry", C1, 1)]
+    assert desk.hear(TimerFired(Timer("retry", C1, 1))).sent == [WebrtcRestart(C1, 1)]

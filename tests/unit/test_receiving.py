@@ -122,3 +122,12 @@ def limits_of(result: Heard) -> dict[str, Any]:
         "concealed_percent": round(100 * result.concealed_share * 1.15 + 0.05, 2),
         "silent_ticks": round(result.silent_ticks * 1.15),
     }
+
+
+@pytest.mark.parametrize("ppm", [200.0, -200.0])
+def test_drift_is_corrected_without_a_gap(ppm: float) -> None:
+    """Resampling asks for a frame more now and then: the packet that has it is needed a period sooner."""
+    result = run(Ours(AdaptiveBuffer()), Trace("", lan, ppm), payloads=packets(60.0) * 2, keep_s=1.0)
+    assert result.counts.gaps == 0
+    assert result.silent_ticks == 0
+    assert result.hurried == 0
