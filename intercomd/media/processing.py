@@ -40,6 +40,8 @@ _LISTENING_PERIODS: Final = 120
 _REACH_FRAMES: Final = RATE_HZ * 300 // 1000
 """AEC3 finds an echo that is as late, and is better off when nobody moves its reference (a second of echo each time).
 Beyond, the reading is moved nearer."""
+_JUMP_FRAMES: Final = RATE_HZ * 10 // 1000
+"""An echo that comes so much sooner or later than before is another one: the canceller must learn it."""
 _AHEAD_FRAMES: Final = RATE_HZ * 30 // 1000
 """How far the reference stays ahead of its echo after that."""
 _LOAD_LIMIT_S: Final = 2.0
@@ -270,6 +272,8 @@ class VoiceProcessing:
         assert delay is not None
         behind = self.reference.behind_frames
         if self._canceller is not None and delay != self._told_delay:
+            if self._told_delay >= 0 and abs(delay - self._told_delay) > _JUMP_FRAMES:
+                self._doubt()
             self._told_delay = delay
             self._canceller.expect_delay(delay * 1000 // RATE_HZ)
             if self._double_talk is not None:

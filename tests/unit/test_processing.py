@@ -46,6 +46,10 @@ class Station:
         self.voice.begin("microphone")
         return self
 
+    def delay(self, frames: int) -> None:
+        """The echo comes later from now on."""
+        self._played = np.concatenate([np.zeros(frames, np.int16), self._played])
+
     def talk(self, seconds: float, *, far: bool = True, near: bool = False, lost: int = 0) -> tuple[Pcm, Pcm]:
         """What was captured and what was sent. `lost`: frames that capture loses first."""
         captured, sent = [], []
@@ -140,6 +144,16 @@ def test_after_an_xrun_half_duplex_stands_in_until_the_canceller_is_proven_again
     captured, sent = station.talk(0.8, lost=PERIOD_FRAMES // 2)  # by the wrong length: the reference is off from now on
     assert rms(sent[RATE_HZ // 10 :]) < rms(captured[RATE_HZ // 10 :]) / 10
     assert station.half_duplex == [], "no state that is worth a lamp"
+
+
+def test_after_an_echo_has_jumped_half_duplex_stands_in() -> None:
+    """A network of loudspeakers, or a sound server, changes its delay in a call: the canceller knows the old room."""
+    station = Station().begin()
+    station.talk(5)
+    station.delay(2400)
+    captured, sent = station.talk(4)
+    assert station.half_duplex == [], "it is over by itself, and no fault of the room"
+    assert rms(sent[RATE_HZ : 3 * RATE_HZ]) < rms(captured[RATE_HZ : 3 * RATE_HZ]) / 10
 
 
 def test_both_ends_speaking_for_long_is_no_poor_canceller() -> None:

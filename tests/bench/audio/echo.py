@@ -86,7 +86,7 @@ class Double:
 
 @dataclass(frozen=True, slots=True)
 class Jump:
-    """Seconds until ERLE is back after the echo came 50 ms later; infinite if it is not."""
+    """Seconds until ERLE is back for good after the echo came 50 ms later; infinite if it is not."""
 
     name: str
     recovery_s: float
@@ -134,16 +134,17 @@ def _double(room: Room, voice: int) -> Iterator[Double]:
 
 
 def _jump(room: Room, voice: int) -> Iterator[Jump]:
-    """ERLE is back when it is within 6 dB of before or at 20 dB."""
+    """ERLE is back when it is within 6 dB of before or at 20 dB in each half second from then on."""
     heard = scene(room, opened(voice, SINGLE_S), jump_s=JUMP_S)
     for name, make in contenders().items():
         if name not in ("echo", "speexdsp"):
             continue
         out, _ = _run(make, heard)
         wanted = min(20.0, loss_db(heard, out, SETTLED_S, JUMP_S) - 6)
-        ends = np.arange(JUMP_S, SINGLE_S - 0.6, 0.25)
-        back = [at_s for at_s in ends if loss_db(heard, out, at_s, at_s + 0.5) > wanted]
-        yield Jump(name, float(back[0] - JUMP_S) if back else float("inf"), _levels(out))
+        begins = np.arange(JUMP_S, SINGLE_S - 0.6, 0.25)
+        lost = [at_s for at_s in begins if loss_db(heard, out, at_s, at_s + 0.5) <= wanted]
+        back_s = max(lost) + 0.5 - JUMP_S if lost else 0.0
+        yield Jump(name, float(back_s) if back_s < SINGLE_S - JUMP_S - 1 else float("inf"), _levels(out))
 
 
 def _levels(out: Pcm) -> Sequence[tuple[float, float]]:
