@@ -76,8 +76,8 @@ def _root() -> str | None:
 
 
 def _nspawn() -> str | None:
-    """What tests/nspawn needs: a container with systemd as its first process, and overlays for its tree. CAP_SYS_ADMIN is
-    bit 21 (capabilities(7)); inside a user namespace nspawn cannot make devices."""
+    """What tests/nspawn needs: a container with systemd as its first process, and overlays for its tree.
+    CAP_SYS_ADMIN is bit 21 (capabilities(7)); inside a user namespace nspawn cannot make devices."""
     status = Path("/proc/self/status").read_text()
     effective = next(line for line in status.splitlines() if line.startswith("CapEff:"))
     if not int(effective.split()[1], 16) >> 21 & 1:
