@@ -268,7 +268,7 @@ def _media_replied(station: Station, call: Call, request: Request, reply: Reply,
         return closing.ended(station, call, state.end_reason or EndReason.COMPLETED, now_s)
     if reply.code in (Code.NOT_FOUND, Code.NOT_PARTICIPANT, Code.NOT_THIS_DEVICE):
         return closing.ended(station, call, EndReason.FAILED, now_s)
-    if reply.code in (Code.RATE_LIMITED, Code.TRY_AGAIN, Code.INTERNAL):
+    if call.phase is not Phase.CONNECTED and reply.code in (Code.RATE_LIMITED, Code.TRY_AGAIN, Code.INTERNAL):
         # A description that was not taken is of no use any more, and nobody else will miss it: ask for a new attempt.
         return recovery.ask_later(station, call)
     return recovery.adopt(station, call, state.epoch) if state is not None else (station, ())

@@ -28,23 +28,28 @@ async def watch(turns: Callable[[], Mapping[str, int]], failed: Callable[[], Bas
     """Until cancelled. `turns` counts, for each thread that must move, how often it has. Raises `Stalled`, or what an
     audio thread died of."""
     seen: dict[str, tuple[int, float]] = {}
+    looked_s = time.monotonic()
     period_s = min(PERIOD_S, supervisor.watchdog_s or PERIOD_S)
     while True:
         cause = failed()
         if cause is not None:
             raise cause
-        _look(turns(), seen, time.monotonic())
+        # A process that was stopped, or got no processor, has threads that did not move either: only the time counts
+        # that this task lived through.
+        now_s = time.monotonic()
+        passed_s, looked_s = min(now_s - looked_s, 2 * period_s), now_s
+        _look(turns(), seen, passed_s)
         supervisor.alive()
         on_tick()
         await asyncio.sleep(period_s)
 
 
-def _look(turns: Mapping[str, int], seen: dict[str, tuple[int, float]], now_s: float) -> None:
+def _look(turns: Mapping[str, int], seen: dict[str, tuple[int, float]], passed_s: float) -> None:
     for thread, count in turns.items():
-        before, since_s = seen.get(thread, (-1, now_s))
-        if count != before:
-            seen[thread] = (count, now_s)
-        elif now_s - since_s > STALLED_S:
+        before, still_s = seen.get(thread, (-1, 0.0))
+        still_s = still_s + passed_s if count == before else 0.0
+        seen[thread] = (count, still_s)
+        if still_s > STALLED_S:
             raise Stalled(f"the {thread} thread has not moved for {STALLED_S} s")
 
 
