@@ -111,7 +111,7 @@ def _mmdebstrap(recipe: Recipe, fresh: Path, told: Step) -> None:
     ]  # fmt: skip
     try:
         told.run(command, limit_s=5400)
-    except BaseException:
+    except BaseException:  # Ctrl-C too: half a tree must not be taken for a whole one
         shutil.rmtree(fresh, ignore_errors=True)
         raise
     finally:

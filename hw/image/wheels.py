@@ -56,7 +56,7 @@ def wheelhouse(architecture: str) -> Path:
             _compile(shop, told, architecture)
             _download(shop, told, architecture)
         fresh.rename(house)
-    except BaseException:
+    except BaseException:  # Ctrl-C too: half a tree must not be taken for a whole one
         shutil.rmtree(fresh, ignore_errors=True)
         raise
     return house

@@ -1,7 +1,6 @@
 """An epoch's life with a scripted peer, on a clock that jumps from timer to timer."""
 
 import asyncio
-import selectors
 from collections.abc import Callable, Coroutine, Iterator
 from typing import Any
 
@@ -13,30 +12,12 @@ from intercomd.media.near_end import SentVoice
 from intercomd.media.quality import NetworkStats
 from intercomd.media.sending import Report
 from intercomd.media.voice import ReceivedVoice
+from tests.unit.jumping_loop import JumpingLoop
 from tests.unit.test_description import HOST, LOCAL, text
 
 pytestmark = pytest.mark.platform("libopus")
 
 OFFER, ANSWER = Sdp("offer", text(HOST)), Sdp("answer", text(HOST))
-
-
-class _Jumping(selectors.DefaultSelector):
-    """Instead of waiting for a timer, it is that late at once."""
-
-    now_s = 0.0
-
-    def select(self, timeout: float | None = None) -> list[Any]:
-        self.now_s += timeout or 0.0
-        return super().select(0)
-
-
-class _Loop(asyncio.SelectorEventLoop):
-    def __init__(self) -> None:
-        self.jumping = _Jumping()
-        super().__init__(self.jumping)
-
-    def time(self) -> float:
-        return self.jumping.now_s
 
 
 class Peer:
@@ -123,7 +104,7 @@ class Stage:
 
 @pytest.fixture
 def run() -> Iterator[Callable[[Coroutine[Any, Any, None]], None]]:
-    with asyncio.Runner(loop_factory=_Loop) as runner:
+    with asyncio.Runner(loop_factory=JumpingLoop) as runner:
         yield runner.run
 
 

@@ -13,7 +13,7 @@ from intercomd.errors import ErrorCode
 from intercomd.fakes.journal import FakeJournal
 from intercomd.fakes.probe import FakeProbe, FakeServer
 from intercomd.ports import Unreachable
-from tests.unit.test_epoch import _Loop
+from tests.unit.jumping_loop import JumpingLoop
 
 STUN, TURN = "stun:s.example", "turn:t.example"
 NOW = 1_900_000_000.0
@@ -21,7 +21,7 @@ CONFIGURED = [IceServer([STUN, "stun:other.example"]), IceServer([TURN], "door",
 
 
 class Rig:
-    def __init__(self, loop: _Loop) -> None:
+    def __init__(self, loop: JumpingLoop) -> None:
         self.loop = loop
         self.journal = FakeJournal()
         self.probe = FakeProbe(
@@ -76,7 +76,7 @@ class Rig:
 
 @pytest.fixture
 def rig(monkeypatch: pytest.MonkeyPatch) -> Iterator[Rig]:
-    loop = _Loop()
+    loop = JumpingLoop()
     monkeypatch.setattr(servers, "_now_s", loop.time)
     yield Rig(loop)
     loop.close()

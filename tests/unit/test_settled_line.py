@@ -1,10 +1,25 @@
 """A line followed in both directions, with contacts that bounce and edges that are lost."""
 
 import asyncio
+from collections.abc import Callable, Coroutine
+from functools import wraps
 
 from intercomd.device.settled_line import OPEN_S, SettledLine
+from tests.unit.jumping_loop import JumpingLoop
 
 
+def jumping(test: Callable[[], Coroutine[None, None, None]]) -> Callable[[], None]:
+    """Its sleeps take no time."""
+
+    @wraps(test)
+    def run() -> None:
+        with asyncio.Runner(loop_factory=JumpingLoop) as runner:
+            runner.run(test())
+
+    return run
+
+
+@jumping
 async def test_opens_at_the_first_edge_and_closes_after_the_release() -> None:
     told: list[bool] = []
     button = SettledLine("speaker", told.append)
@@ -16,6 +31,7 @@ async def test_opens_at_the_first_edge_and_closes_after_the_release() -> None:
     assert told == [True, False]
 
 
+@jumping
 async def test_a_bouncing_contact_cuts_no_word() -> None:
     told: list[bool] = []
     button = SettledLine("speaker", told.append)
@@ -27,6 +43,7 @@ async def test_a_bouncing_contact_cuts_no_word() -> None:
     assert told == [True]
 
 
+@jumping
 async def test_a_release_that_nobody_told_is_found_by_reading_back() -> None:
     told: list[bool] = []
     button = SettledLine("speaker", told.append)
@@ -36,12 +53,14 @@ async def test_a_release_that_nobody_told_is_found_by_reading_back() -> None:
     assert told == [True, False]
 
 
+@jumping
 async def test_other_buttons_do_nothing() -> None:
     told: list[bool] = []
     SettledLine("speaker", told.append).edge("call", True)
     assert told == []
 
 
+@jumping
 async def test_a_closing_that_nobody_told_is_found_by_reading_back() -> None:
     """A handset put down while the kernel had no room for the edge: the call must end."""
     told: list[bool] = []
@@ -50,6 +69,7 @@ async def test_a_closing_that_nobody_told_is_found_by_reading_back() -> None:
     assert told == [True]
 
 
+@jumping
 async def test_what_is_closed_at_the_start_has_not_happened() -> None:
     told: list[bool] = []
     hook = SettledLine("hook", told.append)
