@@ -16,9 +16,10 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import StaticPool
 
-SCHEMA = 3
-"""2: tokens of residents, and whom a call concerned. 3: more of a leg's quality. Only new tables, and new columns that
-may be NULL: both are made where they are missing."""
+SCHEMA = 4
+"""2: tokens of residents, and whom a call concerned. 3: more of a leg's quality. 4: rights, groups' ways to ring, quiet
+hours, administrators, pairings. Only new tables, and new columns that may be NULL: both are made where they are
+missing."""
 BUSY_TIMEOUT_MS = 5000
 TRANSACTION_LIMIT_S = 10.0
 """A transaction that takes longer means a disk that hangs: nothing can be promised to anybody any more."""
@@ -32,12 +33,32 @@ identities = sa.Table(
     sa.Column("role", sa.String, nullable=False),
     sa.Column("token_sha256", sa.LargeBinary, unique=True),
     sa.Column("created_at", sa.Float, nullable=False),
+    # What people are shown instead of the id; the id stays, because records and rights name it.
+    sa.Column("shown_name", sa.String),
+    sa.Column("banned_at", sa.Float),
+    sa.Column("do_not_disturb_until", sa.Float),
+    sa.Column("quiet_from_min", sa.Integer),
+    sa.Column("quiet_to_min", sa.Integer),
+    sa.Column("busy_policy", sa.String),
+    sa.Column("ring_mode", sa.String),
+    sa.Column("ring_each_s", sa.Float),
+    sa.Column("escalate_to", sa.String),
 )
 members = sa.Table(
     "members",
     metadata,
     sa.Column("group_id", sa.String, sa.ForeignKey("identities.id"), primary_key=True),
     sa.Column("member_id", sa.String, sa.ForeignKey("identities.id"), primary_key=True),
+    sa.Column("position", sa.Integer),
+)
+rights = sa.Table(
+    "rights",
+    metadata,
+    # Subject and object: an identity, a group, or "*" for everybody. Action: "call" or "door".
+    sa.Column("subject", sa.String, primary_key=True),
+    sa.Column("action", sa.String, primary_key=True),
+    sa.Column("object", sa.String, primary_key=True),
+    sa.Column("allowed", sa.Boolean, nullable=False),
 )
 tokens = sa.Table(
     "tokens",
@@ -46,6 +67,36 @@ tokens = sa.Table(
     sa.Column("sha256", sa.LargeBinary, primary_key=True),
     sa.Column("identity", sa.String, sa.ForeignKey("identities.id"), nullable=False, index=True),
     sa.Column("kind", sa.String, nullable=False),
+    sa.Column("created_at", sa.Float, nullable=False),
+    sa.Column("expires_at", sa.Float, nullable=False),
+)
+administrators = sa.Table(
+    "administrators",
+    metadata,
+    sa.Column("name", sa.String, primary_key=True),
+    # Argon2id, with its parameters and salt; NULL until the one-time link was followed.
+    sa.Column("password_hash", sa.String),
+    sa.Column("created_at", sa.Float, nullable=False),
+)
+administrator_tokens = sa.Table(
+    "administrator_tokens",
+    metadata,
+    # As `tokens`, of people who are no identities: an administrator is never called. NULL: the first administrator's
+    # link, made before there is one.
+    sa.Column("sha256", sa.LargeBinary, primary_key=True),
+    sa.Column("administrator", sa.String, sa.ForeignKey("administrators.name"), index=True),
+    sa.Column("kind", sa.String, nullable=False),
+    sa.Column("created_at", sa.Float, nullable=False),
+    sa.Column("expires_at", sa.Float, nullable=False),
+)
+pairings = sa.Table(
+    "pairings",
+    metadata,
+    sa.Column("code_sha256", sa.LargeBinary, primary_key=True),
+    sa.Column("station", sa.String, sa.ForeignKey("identities.id"), nullable=False, index=True),
+    # Typed by a person, so short: only for minutes, and each wrong one is a try at all that are open.
+    sa.Column("typed", sa.Boolean, nullable=False),
+    sa.Column("tries_left", sa.Integer, nullable=False),
     sa.Column("created_at", sa.Float, nullable=False),
     sa.Column("expires_at", sa.Float, nullable=False),
 )

@@ -1,20 +1,23 @@
 """Who may connect and who is behind a name: stations with their tokens, residents with the sessions of their browsers
-(`hub/sessions.py`), and groups. Of every secret only the SHA-256.
+(`hub/sessions.py`), groups and how they ring, who may call whom, and when somebody is not to be disturbed. Of every
+secret only the SHA-256.
 
 Read into memory at start and after every change: looking up a token or a group costs no query. Tokens are 256
 bits of randomness, so a plain hash at rest is enough; they are shown once and never kept."""
 
 import hashlib
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from intercomd.hub.database import Database, identities, members, tokens
+from intercomd.hub.database import Database, identities, members, rights, tokens
+from intercomd.hub.rights import EVERYBODY, Action, Right, Rights, memberships
 from intercomd.ids import IdentityId
 
 TOKEN_BYTES = 32
@@ -28,10 +31,24 @@ class Role(StrEnum):
 
 
 class Kind(StrEnum):
-    """What a token of a resident is for."""
+    """What a token is for."""
 
     INVITATION = "invitation"
     SESSION = "session"
+    RETIRING = "retiring"
+    """A station's former token, good until it expires."""
+
+
+class Busy(StrEnum):
+    """What a caller meets who calls somebody in another call."""
+
+    REFUSE = "refuse"
+    QUEUE = "queue"
+
+
+class RingMode(StrEnum):
+    ALL = "all"
+    SEQUENCE = "sequence"
 
 
 class DirectoryError(ValueError):
@@ -43,11 +60,44 @@ class Identity:
     id: IdentityId
     role: Role
     token_sha256: bytes | None = None
+    shown_name: str | None = None
+    banned: bool = False
 
     @property
     def name(self) -> str:
         """What others are shown."""
-        return self.id
+        return self.shown_name or self.id
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """When an identity is not to be rung. Minutes of the day in the estate's time zone; `quiet_from_min` may be the
+    later one: the hours then lie over midnight. Both or none are set."""
+
+    do_not_disturb_until: float | None = None
+    quiet_from_min: int | None = None
+    quiet_to_min: int | None = None
+    busy: Busy = Busy.REFUSE
+
+    def is_quiet(self, now_s: float, minute: int) -> bool:
+        """Whether nobody should ring now; `minute` of the day."""
+        if self.do_not_disturb_until is not None and now_s < self.do_not_disturb_until:
+            return True
+        if self.quiet_from_min is None or self.quiet_to_min is None:
+            return False
+        if self.quiet_from_min <= self.quiet_to_min:
+            return self.quiet_from_min <= minute < self.quiet_to_min
+        return minute >= self.quiet_from_min or minute < self.quiet_to_min
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Who is rung, in this order; `each_s` in sequence; whom when none of them has answered."""
+
+    members: tuple[IdentityId, ...]
+    mode: RingMode = RingMode.ALL
+    each_s: float = 30.0
+    escalate_to: IdentityId | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +116,10 @@ class Directory:
     groups: Mapping[IdentityId, tuple[IdentityId, ...]] = field(default_factory=dict)
     tokens: Mapping[bytes, Identity] = field(default_factory=dict)
     sessions: Mapping[bytes, Session] = field(default_factory=dict)
+    policies: Mapping[IdentityId, Policy] = field(default_factory=dict)
+    ringing: Mapping[IdentityId, Group] = field(default_factory=dict)
+    rights: Rights = field(default_factory=Rights)
+    memberships: Mapping[IdentityId, frozenset[IdentityId]] = field(default_factory=dict)
 
     def by_token(self, token: str) -> Identity | None:
         """Whose token this is. The hash is looked up, so timing tells nothing about the token."""
@@ -85,8 +139,28 @@ class Directory:
         return tuple(
             identity
             for identity in self.identities.values()
-            if identity.role is not Role.RESIDENT and any(member != caller for member in self.resolve(identity.id))
+            if identity.role is not Role.RESIDENT
+            and any(member != caller for member in self.resolve(identity.id))
+            and self.may_call_whom(caller, identity.id)
         )
+
+    def may_call_whom(self, caller: IdentityId, recipient: IdentityId) -> bool:
+        """Whether the rights let `caller` call this station, resident or group; unknown names never."""
+        known = caller in self.identities and recipient in self.identities
+        return known and self.rights.permits(Action.CALL, caller, recipient, self.memberships)
+
+    def may_open(self, who: IdentityId, station: IdentityId) -> bool:
+        """Whether `who` may open the door of this station."""
+        known = who in self.identities and station in self.identities
+        return known and self.rights.permits(Action.DOOR, who, station, self.memberships)
+
+    def policy(self, identity: IdentityId) -> Policy:
+        """The defaults for an unknown name."""
+        return self.policies.get(identity, Policy())
+
+    def group(self, identity: IdentityId) -> Group | None:
+        """How a group rings; None for what is no group."""
+        return self.ringing.get(identity)
 
     def resolve(self, recipient: IdentityId) -> tuple[IdentityId, ...]:
         """The identities behind a name: a group's members, anybody else alone, nobody for an unknown name."""
@@ -104,15 +178,63 @@ async def read(database: Database) -> Directory:
     """Raises `DatabaseError`."""
     async with database.transaction() as connection:
         people = (await connection.execute(sa.select(identities).order_by(identities.c.id))).all()
-        pairs = (await connection.execute(sa.select(members).order_by(members.c.member_id))).all()
-        signed_in = (await connection.execute(sa.select(tokens).where(tokens.c.kind == Kind.SESSION.value))).all()
-    known = {IdentityId(row.id): Identity(IdentityId(row.id), Role(row.role), row.token_sha256) for row in people}
+        order = (members.c.position.is_(None), members.c.position, members.c.member_id)
+        pairs = (await connection.execute(sa.select(members).order_by(*order))).all()
+        secrets_ = (await connection.execute(sa.select(tokens))).all()
+        rules = (await connection.execute(sa.select(rights))).all()
+    known = {IdentityId(row.id): _identity(row) for row in people}
+    groups = _groups(pairs)
+    by_token = {identity.token_sha256: identity for identity in known.values() if identity.token_sha256}
+    by_token |= {row.sha256: known[IdentityId(row.identity)] for row in secrets_ if row.kind == Kind.RETIRING.value}
+    return Directory(
+        known,
+        groups,
+        by_token,
+        sessions={
+            row.sha256: Session(known[IdentityId(row.identity)], row.expires_at)
+            for row in secrets_
+            if row.kind == Kind.SESSION.value
+        },
+        policies={IdentityId(row.id): _policy(row) for row in people},
+        ringing={
+            IdentityId(row.id): _group(row, groups.get(IdentityId(row.id), ()))
+            for row in people
+            if row.role == Role.GROUP.value
+        },
+        rights=Rights(
+            tuple(
+                Right(IdentityId(row.subject), Action(row.action), IdentityId(row.object), row.allowed) for row in rules
+            )
+        ),
+        memberships=memberships(groups),
+    )
+
+
+def _identity(row: sa.Row[Any]) -> Identity:
+    return Identity(
+        IdentityId(row.id), Role(row.role), row.token_sha256, row.shown_name, banned=row.banned_at is not None
+    )
+
+
+def _groups(pairs: Iterable[sa.Row[Any]]) -> dict[IdentityId, tuple[IdentityId, ...]]:
     groups: dict[IdentityId, tuple[IdentityId, ...]] = {}
     for pair in pairs:
         groups[IdentityId(pair.group_id)] = (*groups.get(IdentityId(pair.group_id), ()), IdentityId(pair.member_id))
-    by_token = {identity.token_sha256: identity for identity in known.values() if identity.token_sha256}
-    sessions = {row.sha256: Session(known[IdentityId(row.identity)], row.expires_at) for row in signed_in}
-    return Directory(known, groups, by_token, sessions)
+    return groups
+
+
+def _policy(row: sa.Row[Any]) -> Policy:
+    busy = Busy(row.busy_policy) if row.busy_policy else Busy.REFUSE
+    return Policy(row.do_not_disturb_until, row.quiet_from_min, row.quiet_to_min, busy)
+
+
+def _group(row: sa.Row[Any], of: tuple[IdentityId, ...]) -> Group:
+    return Group(
+        of,
+        RingMode(row.ring_mode) if row.ring_mode else RingMode.ALL,
+        30.0 if row.ring_each_s is None else row.ring_each_s,
+        IdentityId(row.escalate_to) if row.escalate_to else None,
+    )
 
 
 async def enrol(database: Database, name: str, role: Role, group: str | None, now_s: float) -> str:
@@ -149,9 +271,11 @@ async def enter(connection: AsyncConnection, name: str, role: Role, group: str |
 
 
 def _check_name(name: str) -> None:
-    if not 0 < len(name) <= MAX_NAME_CHARS or not name.isprintable() or name != name.strip():
+    fits = 0 < len(name) <= MAX_NAME_CHARS and name.isprintable() and name == name.strip()
+    if not fits or name == EVERYBODY:
         raise DirectoryError(
-            f"{name!r} cannot be a name: 1 to {MAX_NAME_CHARS} printable characters, no space at either end"
+            f"{name!r} cannot be a name: 1 to {MAX_NAME_CHARS} printable characters, no space at either end, and not "
+            f"{EVERYBODY}, which stands for everybody"
         )
 
 
