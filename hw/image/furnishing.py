@@ -32,6 +32,8 @@ TEXTS = {
     # A cable is the better way where there are both.
     "etc/systemd/network/25-wireless.network": "[Match]\nName=wl*\n\n[Network]\nDHCP=yes\nMulticastDNS=yes\n"
     "IgnoreCarrierLoss=3s\n\n[Link]\nRequiredForOnline=no\n\n[DHCPv4]\nRouteMetric=2000\n",
+    # Debian 13 switches it off for all links, whatever a link's own file says (resolved.conf(5)): hub.local needs it.
+    "etc/systemd/resolved.conf.d/50-intercomd.conf": "[Resolve]\nMulticastDNS=yes\nLLMNR=no\n",
     "etc/systemd/system/wpa_supplicant@wlan0.service.d/card.conf": "[Unit]\n"
     f"ConditionPathExists={LIVE}/wpa_supplicant.conf\n",
     "etc/systemd/system/ssh.service.d/card.conf": f"[Unit]\nConditionPathExists={LIVE}/authorized_keys\n",

@@ -37,6 +37,8 @@ CARD = Recipe(
         # With systemd-networkd 3 MB; NetworkManager, which brings wpa_supplicant too, 25 MB.
         "wireless-regdb",
         "wpasupplicant",
+        # For the initial RAM disk, which gzip would pack and unpack several times slower.
+        "zstd",
     ),
 )
 
