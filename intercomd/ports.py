@@ -289,6 +289,12 @@ class Media(Protocol):
         ...
 
     @property
+    def candidate_types(self) -> str | None:
+        """How the running connection's packets go, by the types of its two candidates, ours first: `host-host`,
+        `host-relay` (RFC 8445); None while there is no path."""
+        ...
+
+    @property
     def first_voice_ns(self) -> int | None:
         """When the far end was first heard in this epoch: the moment, by CLOCK_MONOTONIC, in which the first audible
         sound came out of the decoder. None before, and without an epoch."""

@@ -85,7 +85,7 @@ class Outside:
     clock: Callable[[], float]
     """Unix seconds that jump only by `follow_time`."""
     network: Callable[[], str]
-    """The path to the hub for the journal's NETWORK field."""
+    """The path to the hub and the call's, for the journal's NETWORK field."""
     flush_outbox: Callable[[], None]
     ice: IceServers
     """Hears of the hub's servers with each resync; chooses those that the next connection gets."""

@@ -20,11 +20,17 @@ def hub_host(hub_url: str) -> str:
 
 def network_path(hub_url: str) -> str:
     """Interface and address family that the kernel would use towards the hub, as `eth0 ipv4`; `none` without a route.
-    For the journal's NETWORK field. Resolves no name: the event loop must not wait for a name server."""
+    Resolves no name: the event loop must not wait for a name server."""
     local = source_towards(hub_host(hub_url))
     if local is None:
         return "none"
     return "? ipv6" if ":" in local else f"{_interface(local)} ipv4"
+
+
+def network_words(hub_url: str, candidate_types: str | None) -> str:
+    """The journal's field NETWORK: `eth0 ipv4`, and in a call how its voice goes (`Media.candidate_types`):
+    `eth0 ipv4 host-relay`."""
+    return " ".join([network_path(hub_url), *([candidate_types] if candidate_types else [])])
 
 
 def followed(before: Paths, now: Paths) -> Paths:

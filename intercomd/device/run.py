@@ -34,7 +34,7 @@ from intercomd.device.daemon import Daemon, Parts
 from intercomd.device.figures import CallFigures
 from intercomd.device.health import watch
 from intercomd.device.interpreter import Interpreter, Outside
-from intercomd.device.network import hub_host, network_path
+from intercomd.device.network import hub_host, network_words
 from intercomd.device.outbox import Outbox
 from intercomd.device.panel import Panel
 from intercomd.device.servers import IceServers
@@ -221,7 +221,7 @@ def _assemble(
         journal=journal,
         clock=clock.now_s,
         follow_time=clock.follow,
-        network=lambda: network_path(config.station.hub_url),
+        network=lambda: network_words(config.station.hub_url, media.candidate_types),
         flush_outbox=outbox.flush,
         ice=ice,
         metrics=figures.read,

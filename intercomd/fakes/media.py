@@ -255,6 +255,11 @@ class FakeMedia:
         return self._source
 
     @property
+    def candidate_types(self) -> str | None:
+        """Nothing is between the two ends."""
+        return "host-host" if self._current is not None and self._current.up else None
+
+    @property
     def sink(self) -> VoiceSink:
         """Where the near end's voice goes."""
         return self._sink

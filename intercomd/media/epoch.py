@@ -54,6 +54,11 @@ class Peer(Protocol):
         """Where the packets leave from, once there is a path."""
         ...
 
+    @property
+    def candidate_types(self) -> str | None:
+        """Of the two ends of the path, ours first, once there is one."""
+        ...
+
     async def describe(self) -> Sdp:
         """Gather candidates and make the local description: the offer, or the answer to what was taken."""
         ...
@@ -163,6 +168,10 @@ class Epoch:
     @property
     def local_address(self) -> str | None:
         return self._peer.local_address
+
+    @property
+    def candidate_types(self) -> str | None:
+        return self._peer.candidate_types
 
     def detach(self) -> None:
         """No voice from or to this epoch any more."""

@@ -28,6 +28,7 @@ class Peer:
         self.voice_packets = 0
         self.checks = 0
         self.local_address: str | None = None
+        self.candidate_types: str | None = None
         self.other_packets = 0
         self.network = NetworkStats()
         self.done: list[object] = []

@@ -4,7 +4,15 @@ from dataclasses import replace
 
 import pytest
 
-from intercomd.device.network import change_words, followed, hub_host, link_rerouted, network_path, path_doubt
+from intercomd.device.network import (
+    change_words,
+    followed,
+    hub_host,
+    link_rerouted,
+    network_path,
+    network_words,
+    path_doubt,
+)
 from intercomd.fakes.network import HOME
 from intercomd.ports import Paths
 
@@ -77,6 +85,11 @@ def test_a_change_in_words() -> None:
 def test_the_way_to_a_hub_on_this_machine() -> None:
     assert network_path("http://127.0.0.1:8080") == "lo ipv4"
     assert network_path("http://localhost:8080") == "lo ipv4"
+
+
+def test_in_a_call_the_types_of_its_candidates_are_told_too() -> None:
+    assert network_words("http://127.0.0.1:8080", None) == "lo ipv4"
+    assert network_words("http://127.0.0.1:8080", "host-relay") == "lo ipv4 host-relay"
 
 
 def test_no_name_is_resolved_on_the_event_loop(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -109,10 +109,18 @@ def hear_checks(connection: Any, heard: Callable[[], None]) -> None:
 
 def address_in_use(connection: Any) -> str | None:
     """The local address that the nominated pair's packets leave from; None where there is none, or it is relayed."""
-    for pair in getattr(connection, "_nominated", {}).values():
-        candidate = pair.local_candidate
-        return str(candidate.host) if candidate.type == "host" else None
-    return None
+    pair = _nominated(connection)
+    return str(pair.local_candidate.host) if pair is not None and pair.local_candidate.type == "host" else None
+
+
+def candidate_types(connection: Any) -> str | None:
+    """Of the nominated pair, ours first: `host-srflx` (RFC 8839 section 5.1); None where there is none."""
+    pair = _nominated(connection)
+    return f"{pair.local_candidate.type}-{pair.remote_candidate.type}" if pair is not None else None
+
+
+def _nominated(connection: Any) -> Any:
+    return next(iter(getattr(connection, "_nominated", {}).values()), None)
 
 
 def mark_as_voice(connection: Any) -> None:

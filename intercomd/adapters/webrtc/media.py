@@ -147,6 +147,11 @@ class WebRtcMedia:
         return self._current.local_address if self._current is not None else None
 
     @property
+    def candidate_types(self) -> str | None:
+        """The running connection's."""
+        return self._current.candidate_types if self._current is not None else None
+
+    @property
     def first_voice_ns(self) -> int | None:
         """When the far end was first heard in this epoch."""
         return self._received.first_voice_ns if self._current is not None else None

@@ -17,6 +17,7 @@ from intercomd.adapters.webrtc.ice import (
     abandon_allocations,
     address_in_use,
     bound_gathering,
+    candidate_types,
     close_for_good,
     configuration,
     hear_checks,
@@ -95,6 +96,10 @@ class Peer:
     @property
     def local_address(self) -> str | None:
         return address_in_use(self._connection())
+
+    @property
+    def candidate_types(self) -> str | None:
+        return candidate_types(self._connection())
 
     async def gather(self) -> None:
         """Ahead of its use, once. Raises `PeerError`."""
