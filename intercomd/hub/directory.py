@@ -150,9 +150,18 @@ class Directory:
         return known and self.rights.permits(Action.CALL, caller, recipient, self.memberships)
 
     def may_open(self, who: IdentityId, station: IdentityId) -> bool:
-        """Whether `who` may open the door of this station."""
+        """Whether `who` may open the door of this station, also without a call."""
         known = who in self.identities and station in self.identities
         return known and self.rights.permits(Action.DOOR, who, station, self.memberships)
+
+    def may_open_in_call(self, who: IdentityId, station: IdentityId) -> bool:
+        """Whether `who` may open it while both are in one answered call. Forbidding the door forbids this, too."""
+        if who not in self.identities or station not in self.identities:
+            return False
+        always = self.rights.decided(Action.DOOR, who, station, self.memberships)
+        if always is not None:
+            return always
+        return self.rights.permits(Action.DOOR_IN_CALL, who, station, self.memberships)
 
     def policy(self, identity: IdentityId) -> Policy:
         """The defaults for an unknown name."""

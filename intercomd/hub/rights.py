@@ -18,6 +18,8 @@ EVERYBODY: Final = IdentityId("*")
 class Action(StrEnum):
     CALL = "call"
     DOOR = "door"
+    DOOR_IN_CALL = "door_in_call"
+    """Open the door of the station with which one is in an answered call, and only meanwhile."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,18 +45,28 @@ class Rights:
         object_: IdentityId,
         memberships: Mapping[IdentityId, frozenset[IdentityId]],
     ) -> bool:
-        mine = [rule for rule in self.rules if rule.action is action and _fit(rule.subject, subject, memberships)]
-        decisive = max(
-            (
-                (_fit(rule.subject, subject, memberships), _fit(rule.object, object_, memberships), not rule.allowed)
-                for rule in mine
-                if _fit(rule.object, object_, memberships)
-            ),
-            default=None,
+        decided = self.decided(action, subject, object_, memberships)
+        if decided is not None:
+            return decided
+        return action is Action.CALL and not any(
+            rule.allowed for rule in self.rules if rule.action is action and _fit(rule.subject, subject, memberships)
         )
-        if decisive is not None:
-            return not decisive[2]
-        return action is Action.CALL and not any(rule.allowed for rule in mine)
+
+    def decided(
+        self,
+        action: Action,
+        subject: IdentityId,
+        object_: IdentityId,
+        memberships: Mapping[IdentityId, frozenset[IdentityId]],
+    ) -> bool | None:
+        """What the rule says that fits best; None where none fits."""
+        fits = (
+            (_fit(rule.subject, subject, memberships), _fit(rule.object, object_, memberships), not rule.allowed)
+            for rule in self.rules
+            if rule.action is action
+        )
+        best = max((fit for fit in fits if fit[0] and fit[1]), default=None)
+        return None if best is None else not best[2]
 
 
 def memberships(groups: Mapping[IdentityId, Iterable[IdentityId]]) -> dict[IdentityId, frozenset[IdentityId]]:
