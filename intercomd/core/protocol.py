@@ -46,6 +46,8 @@ class EndReason(StrEnum):
     """Why a call is over. The inward reason of the record; `outcome` gives the outward word."""
 
     COMPLETED = "completed"
+    TALK_LIMIT = "talk_limit"
+    """The talk limit that the hub is configured with is over."""
     REJECTED = "rejected"
     CANCELLED = "cancelled"
     TIMEOUT = "timeout"
@@ -121,7 +123,9 @@ class Metrics(Struct, frozen=True):
 
 
 class CallState(Struct, frozen=True):
-    """The hub's view of a call: the truth. Times are seconds of the hub's clock (Unix)."""
+    """The hub's view of a call: the truth. Times are seconds of the hub's clock (Unix). `queue_position` is set while
+    the caller waits until the called side gets free (1: next); the phase is then `ringing`, though nothing rings
+    yet."""
 
     call_id: Identifier
     caller_id: Identifier
@@ -138,6 +142,7 @@ class CallState(Struct, frozen=True):
     ended_at: float | None = None
     end_reason: EndReason | None = None
     lease: float | None = None
+    queue_position: Annotated[int, Meta(ge=1)] | None = None
 
 
 class IceServer(Struct, frozen=True):
@@ -257,10 +262,34 @@ class WebrtcRestart(Request, frozen=True):
     epoch: Epoch
 
 
+class ProlongCall(Request, frozen=True):
+    """The talk may go on for one talk limit from now. Nothing changes where the hub has no talk limit."""
+
+    event: ClassVar[str] = "prolong_call"
+    call_id: Identifier
+
+
+class SetDoNotDisturb(Request, frozen=True):
+    """Nobody rings at this identity until then (seconds of the hub's clock); without `until`, from now on everybody
+    does again, save in its quiet hours."""
+
+    event: ClassVar[str] = "set_do_not_disturb"
+    until: Seconds | None = None
+
+
 class CallMetrics(Request, frozen=True):
     event: ClassVar[str] = "call_metrics"
     call_id: Identifier
     metrics: Metrics
+
+
+class OpenDoor(Request, frozen=True):
+    """Switch the door opener of `station_id` on. Acknowledged `ok` only when its relay has really switched. `call_id`:
+    of the call in which it is asked for. Never queued: without an `ok` the door does not open later either."""
+
+    event: ClassVar[str] = "open_door"
+    station_id: Identifier
+    call_id: Identifier | None = None
 
 
 class UploadRecords(Request, frozen=True):
@@ -273,6 +302,8 @@ REQUESTS: dict[str, type[Request]] = {
     for request in (
         Resync, RejoinCall, Heartbeat, InitiateCall, AcceptCall, RejectCall, CancelCall, EndCall, WebrtcOffer,
         WebrtcAnswer, WebrtcIceCandidate, WebrtcRestart, CallMetrics, UploadRecords,
+        ProlongCall, SetDoNotDisturb,
+        OpenDoor,
     )
 }  # fmt: skip
 
@@ -295,6 +326,15 @@ class Code(StrEnum):
     NOT_ALLOWED = "not_allowed"
     TRY_AGAIN = "try_again"
     INTERNAL = "internal"
+    USER_OFFLINE = "user_offline"
+    NO_DOOR = "no_door"
+    """The station has no opener, or one that is not to be opened from elsewhere."""
+    DOOR_STUCK = "door_stuck"
+    """The line or the relay does not switch."""
+    EXPIRED = "expired"
+    """The command came too late: the station has not carried it out."""
+    UNCONFIRMED = "unconfirmed"
+    """The station did not answer in time: it may have opened, and will not any more."""
 
 
 class Reply(Struct, frozen=True):
@@ -332,9 +372,20 @@ class IncomingCall(Notice, frozen=True, kw_only=True):
 
 
 class CallInitiated(Notice, frozen=True):
-    """It rings at the other end."""
+    """It rings at the other end. `ring_timeout`: for so long at most, with all whom it may ring one after another."""
 
     event: ClassVar[str] = "call_initiated"
+    ring_timeout: Seconds | None = None
+
+
+class CallQueued(Notice, frozen=True):
+    """The called side is in another call and the caller's place in its queue is this (1: next). Told again whenever
+    it changes; `call_initiated` follows when it rings. `ring_timeout`: for so long at most the hub lets the caller
+    wait and ring."""
+
+    event: ClassVar[str] = "call_queued"
+    position: Annotated[int, Meta(ge=1)]
+    ring_timeout: Seconds | None = None
 
 
 class CallAccepted(Notice, frozen=True, kw_only=True):
@@ -396,6 +447,15 @@ class RestartOrdered(Notice, frozen=True):
     epoch: Epoch
 
 
+class TalkLimit(Notice, frozen=True):
+    """The hub ends the talk in so many seconds, unless one of the two prolongs it. Told as a warning shortly before the
+    end, and to both (with more time) when it was prolonged after a warning."""
+
+    event: ClassVar[str] = "talk_limit"
+    left_s: Seconds
+    prolonged: bool = False
+
+
 class CallStateChanged(Notice, frozen=True):
     """The whole state, sent when the peer vanishes or returns."""
 
@@ -408,11 +468,30 @@ NOTICES: dict[str, type[Notice]] = {
     for notice in (
         IncomingCall, CallInitiated, CallAccepted, CallRejected, CallCancelled, CallEnded, CallFailed, OfferReceived,
         AnswerReceived, CandidateReceived, RestartOrdered, CallStateChanged,
+        CallQueued, TalkLimit,
     )
 }  # fmt: skip
 
 HUB_HEARTBEAT_EVENT = "heartbeat"
 """The hub's own heartbeat to the client: `{t}`, acknowledged with `{ok: true}`. It concerns no call."""
+
+
+class DoorCommand(Struct, frozen=True):
+    """Hub to a station, about no call: switch your door opener on, once per `command_id`. It must not be carried out
+    more than `ttl_ms` of the hub's time after the last heartbeat before it (the hub sends one just before)."""
+
+    event: ClassVar[str] = "door_command"
+    command_id: Identifier
+    ttl_ms: Annotated[int, Meta(ge=1, le=60_000)]
+
+
+class DoorReply(Struct, frozen=True):
+    """A station's acknowledgement of `door_command`. `switched`: the relay is on, read back from its line."""
+
+    ok: bool
+    switched: bool = False
+    code: Code | None = None
+    message: Annotated[str, Meta(max_length=512)] = ""
 
 
 class ConnectAuth(Struct, frozen=True):

@@ -5,11 +5,13 @@ export const PROTOCOL = 1;
 export const REQUESTS = [
   "resync", "heartbeat", "initiate_call", "accept_call", "reject_call", "cancel_call", "end_call",
   "webrtc_offer", "webrtc_answer", "webrtc_ice_candidate", "webrtc_restart", "call_metrics",
+  "prolong_call", "set_do_not_disturb",
 ];
 
 export const NOTICES = [
   "incoming_call", "call_initiated", "call_accepted", "call_rejected", "call_cancelled", "call_ended", "call_failed",
   "webrtc_offer", "webrtc_answer", "webrtc_ice_candidate", "webrtc_restart", "call_state",
+  "call_queued", "talk_limit",
 ];
 
 const REST_USERNAME = /^(\d{9,11}):/;
