@@ -10,13 +10,15 @@ from typing import Any
 
 import msgspec
 import sqlalchemy as sa
-from sqlalchemy.dialects.sqlite import Insert, insert
+from sqlalchemy.dialects.postgresql import Insert, insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from intercomd.core.legs import Endpoint, HubCall, is_participant
 from intercomd.core.outcome import outcome
 from intercomd.core.protocol import CallRecord, EndReason, HubPhase, Metrics
-from intercomd.hub.database import Database, call_legs, call_parties, call_records, calls, open_legs
+from intercomd.hub.database import Database
+from intercomd.hub.figures import leg_row
+from intercomd.hub.tables import call_legs, call_parties, call_records, calls, open_legs
 from intercomd.ids import CallId, IdentityId
 
 KEEP_CALLS_S = 90 * 86_400.0
@@ -79,7 +81,7 @@ async def write(database: Database, changes: Sequence[Change], figures: Sequence
             await connection.execute(_INSERT_PARTY, [row for call in ended for row in _party_rows(call)])
             await _take_over(connection, ended)
         if figures:
-            rows = [_leg_row(item.call_id, item.by.identity, item.role, item.metrics) for item in figures]
+            rows = [leg_row(item.call_id, item.by.identity, item.role, item.metrics) for item in figures]
             await connection.execute(_UPSERT_FIGURES, rows)
 
 
@@ -94,7 +96,7 @@ async def upload(database: Database, uploader: IdentityId, records: Sequence[Cal
         for record in records:
             call = known.get(CallId(record.call_id))
             if call is not None and is_participant(call, uploader):
-                legs.append(_leg_row(record.call_id, uploader, record.role, record.metrics, record.end_reason))
+                legs.append(leg_row(record.call_id, uploader, record.role, record.metrics, record.end_reason))
             else:
                 reports.append(_report_row(uploader, record))
         if legs:
@@ -130,7 +132,7 @@ async def _take_over(connection: AsyncConnection, ended: Sequence[HubCall]) -> N
     rows = (await connection.execute(query)).all()
     if rows:
         legs = [
-            _leg_row(row.call_id, row.reported_by, "caller" if row.reported_by == row.caller_id else "callee", None,
+            leg_row(row.call_id, row.reported_by, "caller" if row.reported_by == row.caller_id else "callee", None,
                      EndReason(row.reason))
             for row in rows
         ]  # fmt: skip
@@ -248,38 +250,4 @@ def _report_row(uploader: IdentityId, record: CallRecord) -> dict[str, Any]:
         "outcome": outcome(record.end_reason, answered).value,
         "reason": record.end_reason.value,
         "ender_id": None,
-    }
-
-
-def _leg_row(
-    call_id: str, identity: str, role: str, metrics: Metrics | None, reason: EndReason | None = None
-) -> dict[str, Any]:
-    figures = metrics or Metrics()
-    return {
-        "call_id": call_id,
-        "identity": identity,
-        "role": role,
-        "reported_reason": reason.value if reason else None,
-        "connection_time_s": figures.connection_time,
-        "packets_lost": figures.audio_packets_lost,
-        "packets_received": figures.audio_packets_received,
-        "jitter_s": figures.jitter,
-        "round_trip_s": figures.round_trip_time,
-        "duration_s": figures.call_duration,
-        "concealed_ratio": figures.concealed_ratio,
-        "buffer_delay_s": figures.buffer_delay,
-        "buffer_target_s": figures.buffer_target,
-        "played_frames": figures.played_frames,
-        "recovered_frames": figures.recovered_frames,
-        "concealed_frames": figures.concealed_frames,
-        "concealments": figures.concealments,
-        "stretched_frames": figures.stretched_frames,
-        "late_packets": figures.late_packets,
-        "left_out_packets": figures.left_out_packets,
-        "mouth_to_ear_s": figures.mouth_to_ear,
-        "mos": figures.mos,
-        "erle_db": figures.erle_db,
-        "xruns": figures.xruns,
-        "drift_ppm": figures.drift_ppm,
-        "cpu_ratio": figures.cpu_ratio,
     }
