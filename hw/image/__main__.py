@@ -154,6 +154,7 @@ def _tell(built: Image, taken_s: float, kept: bool) -> None:
         "card_mib": built.raw.stat().st_size >> 20,
         "build_s": round(taken_s, 1),
         "tree_kept": kept,
+        "tree_s": recipes.CARD.took_s,
     }
     FIGURES.write_text(json.dumps(figures) + "\n")
 

@@ -55,6 +55,21 @@ class Recipe:
     def folder(self) -> Path:
         return CACHE / f"{self.name}-{self.key}"
 
+    @property
+    def took_s(self) -> float | None:
+        """How long the kept tree took to make; None where that is not known."""
+        try:
+            return float(self._stamp.read_text())
+        except (OSError, ValueError):
+            return None
+
+    def stamp(self, took_s: float) -> None:
+        self._stamp.write_text(f"{took_s:.1f}\n")
+
+    @property
+    def _stamp(self) -> Path:
+        return CACHE / f"{self.name}-{self.key}.took"
+
 
 def mirror() -> str:
     """The Debian mirror that this machine installs from; MIRROR names another one."""
@@ -78,6 +93,7 @@ def made(recipe: Recipe) -> Path:
         with emulation(recipe.architecture):
             _mmdebstrap(recipe, fresh, told)
         fresh.rename(folder)
+        recipe.stamp(told.taken_s)
     _forget_others(recipe)
     return folder
 
@@ -120,9 +136,13 @@ def _mmdebstrap(recipe: Recipe, fresh: Path, told: Step) -> None:
 
 def _forget_others(recipe: Recipe) -> None:
     """Trees of an older recipe of the same name would fill the disk."""
-    for folder in CACHE.glob(f"{recipe.name}-*"):
-        if folder != recipe.folder and ".new." not in folder.name:
-            shutil.rmtree(folder)
+    for old in CACHE.glob(f"{recipe.name}-*"):
+        if old.name.removesuffix(".took") == recipe.folder.name or ".new." in old.name:
+            continue
+        if old.is_dir():
+            shutil.rmtree(old)
+        else:
+            old.unlink()
 
 
 # ----------------------------------------------------------------------------------------- another processor's tree
