@@ -11,6 +11,7 @@ from intercomd.core.protocol import IceServer
 
 HUB_TOKEN = "hub-token"  # noqa: S105  (the credential's name)
 TURN_SECRET = "turn-secret"  # noqa: S105  (the same)
+METRICS_TOKEN = "metrics-token"  # noqa: S105  (the same)
 MAX_SECRET_BYTES = 4096
 
 
@@ -35,6 +36,25 @@ def turn_secret(hub: Hub, environ: Mapping[str, str]) -> str:
 def turn_secret_path(hub: Hub, environ: Mapping[str, str]) -> Path | None:
     """The credential, else the file."""
     return _credential(TURN_SECRET, environ) or secret_path(hub.turn_secret_file, environ)
+
+
+def metrics_token(hub: Hub, environ: Mapping[str, str]) -> str:
+    """What Prometheus must show; empty: only programs of this machine may ask. Raises `ConfigError`, also for an empty
+    file: it would open the metrics to everybody who shows nothing."""
+    path = metrics_token_path(hub, environ)
+    if path is None:
+        return ""
+    token = _read("hub.metrics_token_file", path)
+    if not token:
+        raise ConfigError(
+            "configuration", (Mistake("hub.metrics_token_file", f"{path} is empty", "one line, the secret"),)
+        )
+    return token
+
+
+def metrics_token_path(hub: Hub, environ: Mapping[str, str]) -> Path | None:
+    """The credential, else the file."""
+    return _credential(METRICS_TOKEN, environ) or secret_path(hub.metrics_token_file, environ)
 
 
 def ice_servers(ice: Ice, environ: Mapping[str, str]) -> tuple[IceServer, ...]:

@@ -6,7 +6,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from intercomd.config.credentials import NO_TURN_SECRET, secret_mistake, secret_path, token_mistake, turn_secret_path
+from intercomd.config.credentials import (
+    NO_TURN_SECRET,
+    metrics_token_path,
+    secret_mistake,
+    secret_path,
+    token_mistake,
+    turn_secret_path,
+)
 from intercomd.config.mistakes import Mistake
 from intercomd.config.tables import Audio, Call, Config, Hub, Ice, Panel, Station
 
@@ -29,6 +36,7 @@ def cross_mistakes(config: Config, parts: Sequence[str], environ: Mapping[str, s
     if "hub" in parts:
         yield from _hub(config.hub)
         yield from _turn(config.hub, environ)
+        yield from _metrics(config.hub, environ)
 
 
 def is_loopback(host: str) -> bool:
@@ -131,6 +139,13 @@ def _turn(hub: Hub, environ: Mapping[str, str]) -> Iterator[Mistake]:
         yield mistake
     elif hub.turn_secret_file and not hub.turn_urls:
         yield Mistake("hub.turn_urls", "is empty, though there is a turn_secret_file", "the TURN servers that use it")
+
+
+def _metrics(hub: Hub, environ: Mapping[str, str]) -> Iterator[Mistake]:
+    path = metrics_token_path(hub, environ)
+    mistake = path and secret_mistake("hub.metrics_token_file", path, environ.get("CREDENTIALS_DIRECTORY", ""))
+    if mistake:
+        yield mistake
 
 
 def _hub(hub: Hub) -> Iterator[Mistake]:

@@ -353,6 +353,22 @@ class Hub(Table, frozen=True):
         120.0
     )
     heartbeat_s: Annotated[float, Meta(ge=0.5, le=60, description="Time between heartbeats to each client.")] = 5.0
+    retention_days: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=36_500,
+            description="Call records, their figures and door openings are deleted when they are older; 0: never.",
+        ),
+    ] = 0
+    metrics_token_file: Annotated[
+        str,
+        _SECRET_FILE,
+        Meta(
+            description="File with the token that Prometheus shows for `/metrics`, for its owner only; a credential "
+            "`metrics-token` wins. Without it only programs of this machine may ask."
+        ),
+    ] = ""
 
 
 class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
