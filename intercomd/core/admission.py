@@ -1,24 +1,33 @@
-"""The facts outside a call that decide whether it may begin, gathered purely.
+"""The facts outside a call that decide whether it may begin and whom it may ring next, gathered purely.
 
 The hub's shell calls these inside the transaction that then runs `core/switch.py`; an explorer calls them on
 a plain dict of calls and a set of who is online. Groups are resolved by the caller: `members` are identities.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
-from intercomd.core.legs import MAX_LEGS, Endpoint, HubCall, Leg, LegState, Party
-from intercomd.core.protocol import HubPhase
+from intercomd.core.legs import MAX_LEGS, Endpoint, HubCall, Leg, LegState, Party, Round
 from intercomd.ids import IdentityId
 
 Online = Mapping[IdentityId, Iterable[Party]]
 """Who has a connection, by identity: its instances."""
 
+Silence = Callable[[IdentityId], bool]
+"""Whether an identity is not to be disturbed now."""
+
+
+def nobody(_: IdentityId) -> bool:
+    """Everybody may be rung."""
+    return False
+
 
 @dataclass(frozen=True, slots=True)
 class Admission:
-    """`free` is where it can ring now; `busy` says that somebody of the members is in another call (connected
-    or not); `engaged` is the open call that the caller's own device already has a part in."""
+    """`free` is where it can ring, in whichever round; `busy` says that somebody of the members is in another
+    call (connected or not); `engaged` is the open call that the caller's own device already has a part in.
+    `rounds`: who is rung one after another, all at once where there are none. `quiet`: somebody is not to be
+    disturbed. `position`: the place in the queue that the caller would get, None where it cannot wait."""
 
     members: tuple[IdentityId, ...] = ()
     free: tuple[Party, ...] = ()
@@ -26,6 +35,9 @@ class Admission:
     allowed: bool = True
     engaged: HubCall | None = None
     recipient_name: str = ""
+    rounds: tuple[Round, ...] = ()
+    quiet: bool = False
+    position: int | None = None
 
 
 def open_legs(calls: Iterable[HubCall]) -> dict[Endpoint, HubCall]:
@@ -42,14 +54,49 @@ def admit(
     *,
     allowed: bool = True,
     recipient_name: str = "",
+    rounds: Iterable[Round] = (),
+    silence: Silence = nobody,
+    position: int | None = None,
 ) -> Admission:
-    """Gather the facts for an `Initiated` event. The caller itself is never rung, on none of its devices."""
+    """Gather the facts for an `Initiated` event. The caller itself is never rung, on none of its devices;
+    nobody is rung twice, in the first of the rounds that name them. `members` are those of all rounds."""
     rung = tuple(dict.fromkeys(member for member in members if member != caller.identity))
-    free = tuple(
-        party for member in rung for party in online.get(member, ()) if party.endpoint not in legs
-    )[:MAX_LEGS]  # fmt: skip
-    busy = any(endpoint.identity in rung for endpoint in legs)
-    return Admission(rung, free, busy, allowed and bool(rung), legs.get(caller), recipient_name)
+    loud = tuple(member for member in rung if not silence(member))
+    talkers = frozenset(loud)
+    return Admission(
+        rung,
+        free_parties(legs, online, loud),
+        any(endpoint.identity in talkers for endpoint in legs),
+        allowed and bool(rung),
+        legs.get(caller),
+        recipient_name,
+        tuple(_once(rounds, frozenset(rung))),
+        len(loud) < len(rung),
+        position,
+    )
+
+
+def free_parties(
+    legs: Mapping[Endpoint, HubCall], online: Online, members: Iterable[IdentityId], silence: Silence = nobody
+) -> tuple[Party, ...]:
+    """Where these identities can be rung now, in their order."""
+    return tuple(
+        party
+        for member in members
+        if not silence(member)
+        for party in online.get(member, ())
+        if party.endpoint not in legs
+    )[:MAX_LEGS]
+
+
+def _once(rounds: Iterable[Round], members: frozenset[IdentityId]) -> Iterable[Round]:
+    """The rounds, each member only in its first one."""
+    left = set(members)
+    for turn in rounds:
+        here = tuple(member for member in dict.fromkeys(turn.members) if member in left)
+        left.difference_update(here)
+        if here:
+            yield Round(here, turn.ring_s)
 
 
 def concerned(calls: Iterable[HubCall], endpoint: Endpoint) -> tuple[HubCall, ...]:
@@ -63,12 +110,12 @@ def _has_open_leg(call: HubCall, endpoint: Endpoint) -> bool:
 
 
 def _rings_at(call: HubCall, identity: IdentityId) -> bool:
-    return call.phase is HubPhase.RINGING and identity in call.members
+    return identity in call.rings_at
 
 
 def may_ring(call: HubCall, party: Party) -> bool:
     """Whether a ringing call also rings at this device, which has just come online."""
-    if party.identity not in call.members or len(call.callees) >= MAX_LEGS:
+    if party.identity not in call.rings_at or len(call.callees) >= MAX_LEGS:
         return False
     mine: tuple[Leg, ...] = tuple(leg for leg in call.callees if leg.party.identity == party.identity)
     return all(leg.state is LegState.RINGING and leg.endpoint != party.endpoint for leg in mine)

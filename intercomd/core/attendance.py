@@ -3,12 +3,14 @@ restarts."""
 
 from msgspec.structs import replace
 
+from intercomd.core import hunting, talk
 from intercomd.core.admission import may_ring
 from intercomd.core.legs import Endpoint, HubCall, Leg, LegState, peers_of
-from intercomd.core.notices import call_cancelled, call_ended, call_failed, call_state, incoming_call
-from intercomd.core.protocol import EndReason, HubPhase
+from intercomd.core.notices import call_ended, call_initiated, call_queued, call_state, incoming_call, talk_limit
+from intercomd.core.protocol import EndReason, HubPhase, Notice
 from intercomd.core.switchboard import (
     SEQ_LEAP,
+    LeaseExpired,
     Returned,
     Step,
     SwitchEffect,
@@ -22,6 +24,11 @@ from intercomd.core.switchboard import (
 )
 
 
+BACK_S = 30.0
+"""After the hub's restart: clients that found nobody wait up to 5 s before each further attempt, and a thousand
+come at once."""
+
+
 def vanished(call: HubCall, event: Vanished) -> Step:
     """Nothing ends yet: the grace begins, and the other side hears that it waits."""
     leg = _open_leg(call, event.endpoint)
@@ -31,21 +38,37 @@ def vanished(call: HubCall, event: Vanished) -> Step:
 
 
 def returned(call: HubCall, event: Returned) -> Step:
-    """A device resynced. What rings there is told again (the first notice may be lost), and a call for its
-    identity that began to ring before it came online rings there too."""
+    """A device resynced. What rings there, or should be heard there, is told again (the first notice may be
+    lost), and a call for its identity that began to ring before it came online rings there too."""
     party = event.party
     leg = _open_leg(call, party.endpoint)
     if leg is None:
         if call.phase is HubPhase.RINGING and not event.engaged and may_ring(call, party):
-            return _ring_also(call, Leg(party), event.now_s)
+            return _ring_also(call, Leg(party, rung_at=event.now_s), event.now_s)
         return call, ()
     present = replace(leg, party=party, absent_since_s=None)
     after, effects = (call, ()) if leg.present else _presence(_rearmed(call, event.now_s), present)
-    if leg.state is not LegState.RINGING:
+    if not _has_reminder(after, present):
         return after, effects
-    told, again = tell(after, (present,), lambda now, _: incoming_call(now, event.now_s))
-    ringing, more = relayed(after, told, again)
-    return ringing, (*effects, *more)
+    told, again = tell(after, (present,), lambda now, to: _reminder(now, to, event.now_s))
+    reminded, more = relayed(after, told, again)
+    return reminded, (*effects, *more)
+
+
+def _has_reminder(call: HubCall, leg: Leg) -> bool:
+    if call.phase is HubPhase.RINGING:
+        return leg.state is LegState.RINGING or call.position is not None or bool(call.rounds)
+    return call.warned
+
+
+def _reminder(call: HubCall, leg: Leg, now_s: float) -> Notice:
+    """What rings here; else the caller's place, or how long the rounds to come may still take; else the end of the
+    talk."""
+    if leg.state is LegState.RINGING:
+        return incoming_call(call, now_s)
+    if call.phase is not HubPhase.RINGING:
+        return talk_limit(call, now_s)
+    return call_initiated(call, now_s) if call.position is None else call_queued(call, now_s)
 
 
 def _ring_also(call: HubCall, leg: Leg, now_s: float) -> Step:
@@ -87,46 +110,48 @@ def _open_leg(call: HubCall, endpoint: Endpoint) -> Leg | None:
     return next((leg for leg in call.open_legs if leg.endpoint == endpoint), None)
 
 
-def lease_expired(call: HubCall, now_s: float) -> Step:
+def lease_expired(call: HubCall, event: LeaseExpired) -> Step:
     """The hub decides for itself, with one reason for both sides."""
+    now_s = event.now_s
     if call.lease_s is None or now_s < call.lease_s:
         return call, ()
     if call.phase is HubPhase.RINGING:
-        return _rung_out(call, now_s)
-    if not all(leg.present for leg in call.open_legs):
-        reason = EndReason.PEER_LOST
-    elif call.settled_epoch == call.epoch:
-        reason = EndReason.COMPLETED
-    else:
-        reason = EndReason.MEDIA_FAILED
+        if call.lease_s == call.until_s:
+            return hunting.unanswered(call, now_s, event.free)
+        return hunting.given_up(call, now_s, EndReason.CALLER_GONE)
+    is_there = all(leg.present for leg in call.open_legs)
+    if is_there and call.settled_epoch == call.epoch:
+        return talk.expired(call, now_s)
+    reason = EndReason.MEDIA_FAILED if is_there else EndReason.PEER_LOST
     after, tells = tell(closed(call, now_s, reason, None), call.open_legs, call_ended)
     return changed(after, tells)
 
 
-def _rung_out(call: HubCall, now_s: float) -> Step:
-    reason = EndReason.TIMEOUT if call.lease_s == call.until_s else EndReason.CALLER_GONE
-    ended = closed(call, now_s, reason, None)
-    told, failed = tell(ended, (call.caller,), call_failed)
-    after, cancelled = tell(told, call.ringing, lambda now, _: call_cancelled(now, reason))
-    return changed(after, (*failed, *cancelled))
-
-
 def restored(call: HubCall, now_s: float) -> Step:
     """Everybody is away until they resync. The clock may have been set meanwhile, either way: that must
-    neither prolong the ringing nor end a talk."""
+    neither prolong the ringing nor end a talk. Nor is the hub's own absence held against anybody: who tries
+    again every few seconds has time to."""
     if call.phase is HubPhase.ENDED:
         return call, ()
     if call.phase is HubPhase.RINGING:
-        until_s = min(call.until_s, now_s + call.limits.ring_s)
+        until_s = min(call.until_s, now_s + _longest_s(call))
     else:
-        until_s = now_s + call.limits.talk_s
+        until_s = talk.restored_until_s(call, now_s)
+        call = replace(call, talk_until_s=until_s if call.settled_epoch else 0.0, warned=False)
+    gone_s = now_s + max(0.0, BACK_S - call.limits.grace_s)
     away = replace(
         call,
         seq=call.seq + SEQ_LEAP,
         until_s=until_s,
-        caller=replace(call.caller, absent_since_s=now_s),
+        caller=replace(call.caller, absent_since_s=gone_s),
         callees=tuple(
-            leg if leg.state is LegState.LEFT else replace(leg, absent_since_s=now_s) for leg in call.callees
+            leg if leg.state is LegState.LEFT else replace(leg, absent_since_s=gone_s) for leg in call.callees
         ),
     )
     return changed(armed(away), ())
+
+
+def _longest_s(call: HubCall) -> float:
+    if call.position is not None:
+        return call.limits.queue_s
+    return call.limits.ring_s if call.turn is None else call.turn.ring_s

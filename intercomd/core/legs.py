@@ -2,7 +2,8 @@
 it.
 
 Theory. A call has one caller's leg, bound to the instance that dialled, and a leg for every instance at which
-it rang. Accepting binds one of them; the others have left. The phase follows from these facts and from two
+it rang. Accepting binds one of them; the others have left. Whom to ring is a list of rounds: who is rung at
+once, and for how long until the next one. A caller in a queue has an open leg and nobody rings. The phase follows from these facts and from two
 counters: `epoch`, the life of one peer connection, and `settled_epoch`, the last one whose answer was
 relayed. No instance ever has an open leg in two calls at once: that is what "busy" means. Every open call has
 a lease, the moment at which the hub decides for itself. Times are seconds of the hub's clock, Unix epoch.
@@ -51,6 +52,7 @@ class Leg(msgspec.Struct, frozen=True, omit_defaults=True):
     party: Party
     state: LegState = LegState.RINGING
     absent_since_s: float | None = None
+    rung_at: float | None = None
     left_at: float | None = None
     left_reason: EndReason | None = None
 
@@ -64,8 +66,9 @@ class Leg(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Limits(msgspec.Struct, frozen=True, omit_defaults=True):
-    """The leases and rates that a call was admitted with. `talk_s` only keeps a forgotten call from lasting
-    for ever."""
+    """The leases and rates that a call was admitted with. With `warning_s` the talk limit is one that people
+    know: both are warned so long before it, and may prolong. Without it, `talk_s` only keeps a forgotten call
+    from lasting for ever. In a queue at most `queue_length` callers wait, each for `queue_s`."""
 
     ring_s: float = 60.0
     setup_s: float = 30.0
@@ -73,6 +76,16 @@ class Limits(msgspec.Struct, frozen=True, omit_defaults=True):
     talk_s: float = 4 * 3600.0
     restart_interval_s: float = 1.0
     restarts_per_minute: int = 10
+    warning_s: float = 0.0
+    queue_s: float = 300.0
+    queue_length: int = 10
+
+
+class Round(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Who is rung at once, and for how long."""
+
+    members: tuple[IdentityId, ...]
+    ring_s: float
 
 
 STANDARD = Limits()
@@ -82,9 +95,13 @@ MAX_LEGS = 128
 
 
 class HubCall(msgspec.Struct, frozen=True, omit_defaults=True, cache_hash=True):
-    """`until_s` is the present phase's own deadline (ringing, set-up, talk); `lease_s` is the moment the hub
-    acts, which is earlier or later than that while somebody is absent. `lease_s` is None exactly when the
-    call has ended."""
+    """`until_s` is the present phase's own deadline (this round's ringing, the queue, set-up, talk); `lease_s`
+    is the moment the hub acts, which is earlier or later than that while somebody is absent, and earlier when
+    there is something to warn of. `lease_s` is None exactly when the call has ended.
+
+    `members` are all whom the call may ring, now or later; `turn` is the round that rings (None, in calls of
+    a former version: all of them), `rounds` those still to come. `position` is the caller's place in the
+    queue, None when it does not wait; `talk_until_s` the end of the talk, kept while an epoch is set up."""
 
     call_id: CallId
     caller: Leg
@@ -106,6 +123,12 @@ class HubCall(msgspec.Struct, frozen=True, omit_defaults=True, cache_hash=True):
     end_reason: EndReason | None = None
     ender_id: IdentityId | None = None
     restarts_s: tuple[float, ...] = ()
+    turn: Round | None = None
+    rounds: tuple[Round, ...] = ()
+    position: int | None = None
+    queued_at: float | None = None
+    talk_until_s: float = 0.0
+    warned: bool = False
 
     @property
     def callee(self) -> Leg | None:
@@ -115,6 +138,18 @@ class HubCall(msgspec.Struct, frozen=True, omit_defaults=True, cache_hash=True):
     @property
     def ringing(self) -> tuple[Leg, ...]:
         return tuple(leg for leg in self.callees if leg.state is LegState.RINGING)
+
+    @property
+    def rings_at(self) -> tuple[IdentityId, ...]:
+        """The identities whose turn it is: devices of theirs that come online now are rung, too."""
+        if self.phase is not HubPhase.RINGING or self.position is not None:
+            return ()
+        return self.members if self.turn is None else self.turn.members
+
+    @property
+    def pending(self) -> tuple[IdentityId, ...]:
+        """The identities that it may ring next."""
+        return tuple(member for later in self.rounds for member in later.members)
 
     @property
     def open_legs(self) -> tuple[Leg, ...]:
@@ -182,11 +217,12 @@ def _open_view(call: HubCall, peer_present: bool) -> CallState:
         callee_id=callee.party.identity if callee else None,
         caller_name=call.caller.party.name,
         callee_name=callee.party.name if callee else call.recipient_name,
-        peer_present=peer_present or call.phase is HubPhase.ENDED,
+        peer_present=peer_present or call.phase is HubPhase.ENDED or call.position is not None,
         answered_at=call.answered_at,
         ended_at=call.ended_at,
         end_reason=call.end_reason,
         lease=call.lease_s,
+        queue_position=call.position if call.phase is not HubPhase.ENDED else None,
     )
 
 

@@ -8,10 +8,12 @@ from intercomd.core.protocol import (
     CallEnded,
     CallFailed,
     CallInitiated,
+    CallQueued,
     CallStateChanged,
     EndReason,
     IncomingCall,
     Notice,
+    TalkLimit,
 )
 
 
@@ -28,8 +30,22 @@ def incoming_call(call: HubCall, now_s: float) -> Notice:
     )
 
 
-def call_initiated(call: HubCall, _: Leg) -> Notice:
-    return CallInitiated(call.call_id, call.seq)
+def call_initiated(call: HubCall, now_s: float) -> Notice:
+    return CallInitiated(call.call_id, call.seq, _patience_s(call, now_s))
+
+
+def call_queued(call: HubCall, now_s: float) -> Notice:
+    return CallQueued(call.call_id, call.seq, call.position or 1, _patience_s(call, now_s))
+
+
+def talk_limit(call: HubCall, now_s: float) -> Notice:
+    """A warning, or that it needs none any more."""
+    return TalkLimit(call.call_id, call.seq, max(0.0, call.talk_until_s - now_s), prolonged=not call.warned)
+
+
+def _patience_s(call: HubCall, now_s: float) -> float:
+    """How long it may take until the last one has been rung."""
+    return max(0.0, call.until_s - now_s) + sum(later.ring_s for later in call.rounds)
 
 
 def call_accepted(call: HubCall, accepter: Leg) -> Notice:
@@ -68,6 +84,7 @@ def call_state(call: HubCall, leg: Leg) -> Notice:
 
 _FAILED = {
     EndReason.BUSY: "the called side is in another call",
+    EndReason.DO_NOT_DISTURB: "the called side does not want to be disturbed now",
     EndReason.OFFLINE: "the called side is not connected",
     EndReason.NOT_ALLOWED: "this call is not allowed, or nobody has this name",
     EndReason.TIMEOUT: "nobody answered in time",

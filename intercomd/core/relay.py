@@ -7,6 +7,7 @@ there is no glare)."""
 
 from msgspec.structs import replace
 
+from intercomd.core import talk
 from intercomd.core.legs import Endpoint, HubCall, Leg, peers_of
 from intercomd.core.protocol import (
     AnswerReceived,
@@ -65,7 +66,7 @@ def take_answer(call: HubCall, event: Requested, request: WebrtcAnswer) -> Step:
     refused = _undeliverable(call, sender, request.epoch)
     if refused:
         return call, refused
-    settled = _settled(call, event.now_s)
+    settled = talk.settled(call, event.now_s)
     after, tells = tell(
         settled,
         peers_of(call, sender),
@@ -117,7 +118,7 @@ def metrics(call: HubCall, event: Requested, request: CallMetrics) -> Step:
     measured = measure(call, event, request)
     if call.settled_epoch:
         return call, (*measured, answer(call, event.sender))
-    after = _settled(call, event.now_s)
+    after = talk.settled(call, event.now_s)
     return changed(after, (), *measured, answer(after, event.sender))
 
 
@@ -129,13 +130,6 @@ def measure(call: HubCall, event: Requested, request: CallMetrics) -> tuple[Meas
     if callee is not None and event.sender == callee.endpoint:
         return (Measured(event.sender, "callee", request.metrics),)
     return ()
-
-
-def _settled(call: HubCall, now_s: float) -> HubCall:
-    """The epoch's answer has been relayed: from now only the talk limit and absence end the call."""
-    if call.settled_epoch == call.epoch:
-        return call
-    return armed(replace(call, settled_epoch=call.epoch, until_s=now_s + call.limits.talk_s))
 
 
 def _undeliverable(call: HubCall, sender: Endpoint, epoch: int | None) -> tuple[Answer, ...]:

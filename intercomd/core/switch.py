@@ -1,14 +1,15 @@
 """The hub's reducer: one call, every event, what is to be told to whom.
 
     Initiated ─▶ RINGING ─accept─▶ CONNECTING ─answer─▶ CONNECTED ⇄ INTERRUPTED
-    any ─▶ ENDED, for ever
+    any ─▶ ENDED, for ever                       (RINGING: round by round, or in a queue: core/hunting.py)
 
 `handle` is pure: the clock and the facts outside the call come with the events (`core/admission.py` gathers
 them). Effects are carried out in their order: `Persist` is committed before anything after it is delivered.
 What replies mean:
 
 * `initiate_call` that the hub took is `ok` with the call's state, also when that is `ended` at once (`busy`,
-  `user_offline`, `not_allowed`): an attempt is a call, with a record. The caller hears `call_failed` as well.
+  `user_offline`, `do_not_disturb`, `not_allowed`): an attempt is a call, with a record. The caller hears
+  `call_failed` as well. One that waits in a queue is `ringing` with its place.
 * Glare: `ok` with the state of the *other* call, the one that already rings here (its id differs from the
   request's). A device that otherwise has a part in a call gets `busy`, with that call's state. In both cases
   no call is made.
@@ -23,7 +24,7 @@ from typing import assert_never
 
 from msgspec.structs import replace
 
-from intercomd.core import attendance, relay
+from intercomd.core import attendance, hunting, relay, talk
 from intercomd.core.legs import HubCall, Leg, LegState, is_participant, leg_of, peers_of
 from intercomd.core.notices import (
     call_accepted,
@@ -31,7 +32,7 @@ from intercomd.core.notices import (
     call_ended,
     call_failed,
     call_initiated,
-    incoming_call,
+    call_queued,
 )
 from intercomd.core.protocol import (
     AcceptCall,
@@ -42,6 +43,7 @@ from intercomd.core.protocol import (
     EndCall,
     EndReason,
     HubPhase,
+    ProlongCall,
     RejectCall,
     RejoinCall,
     Reply,
@@ -57,6 +59,7 @@ from intercomd.core.switchboard import (
     Requested,
     Restored,
     Returned,
+    Reviewed,
     Step,
     SwitchEffect,
     SwitchEvent,
@@ -99,7 +102,9 @@ def handle(call: HubCall | None, event: SwitchEvent) -> tuple[HubCall | None, tu
         case Returned():
             return attendance.returned(call, event)
         case LeaseExpired():
-            return attendance.lease_expired(call, event.now_s)
+            return attendance.lease_expired(call, event)
+        case Reviewed():
+            return hunting.reviewed(call, event)
         case Restored():
             return attendance.restored(call, event.now_s)
         case _:
@@ -116,7 +121,7 @@ def _unknown(event: SwitchEvent) -> tuple[HubCall | None, tuple[SwitchEffect, ..
         case Requested():
             message = "the hub does not know this call"
             return None, (Answer(Reply(ok=False, code=Code.NOT_FOUND, message=message)),)
-        case Vanished() | Returned() | LeaseExpired() | Restored():
+        case Vanished() | Returned() | LeaseExpired() | Reviewed() | Restored():
             return None, ()
         case _:
             assert_never(event)
@@ -135,15 +140,9 @@ def _initiated(event: Initiated) -> tuple[HubCall | None, tuple[SwitchEffect, ..
         recipient_name=admission.recipient_name,
         conversation_id=event.conversation_id,
         members=admission.members,
-        callees=tuple(Leg(party) for party in admission.free) if admission.allowed else (),
-        until_s=event.now_s + event.limits.ring_s,
     )
-    if call.callees:
-        return _ring(armed(call))
-    reason = EndReason.BUSY if admission.busy else EndReason.OFFLINE
-    failed = closed(call, event.now_s, reason if admission.allowed else EndReason.NOT_ALLOWED, None)
-    after, tells = tell(failed, (failed.caller,), call_failed)
-    return changed(after, tells, answer(after, event.caller.endpoint))
+    after, effects = hunting.begin(call, event.now_s, admission)
+    return after, (*effects, answer(after, event.caller.endpoint))
 
 
 def _engaged(event: Initiated, other: HubCall) -> Answer:
@@ -157,12 +156,6 @@ def _engaged(event: Initiated, other: HubCall) -> Answer:
     return refuse(other, endpoint, Code.BUSY, "this device already has a part in another call")[0]
 
 
-def _ring(call: HubCall) -> Step:
-    ringing, incoming = tell(call, call.callees, lambda now, _: incoming_call(now, now.created_at))
-    after, initiated = tell(ringing, (ringing.caller,), call_initiated)
-    return changed(after, (*incoming, *initiated), answer(after, call.caller.endpoint))
-
-
 def _initiated_again(call: HubCall, event: Initiated) -> Step:
     """The same request once more: a client that saw no reply, or a legacy client, which always sends two and
     may have begun to listen only after the first one's notice."""
@@ -173,7 +166,8 @@ def _initiated_again(call: HubCall, event: Initiated) -> Step:
     if endpoint != call.caller.endpoint:
         return call, refuse(call, endpoint, Code.NOT_THIS_DEVICE, "another device of yours started this call")
     if call.phase is HubPhase.RINGING:
-        after, tells = tell(call, (call.caller,), call_initiated)
+        notice = call_initiated if call.position is None else call_queued
+        after, tells = tell(call, (call.caller,), lambda now, _: notice(now, event.now_s))
         return relayed(call, after, tells, answer(after, endpoint))
     if call.phase is HubPhase.ENDED and not call.callees:
         return call, (Tell(endpoint, call_failed(call, call.caller)), answer(call, endpoint))
@@ -220,15 +214,17 @@ def _while_ringing(call: HubCall, leg: Leg, event: Requested) -> Step:
                 return call, refuse(call, event.sender, Code.NOT_ALLOWED, "only the called side can accept")
             return _accept(call, leg, event.now_s)
         case CancelCall():
-            return _cancel(call, event.now_s, None) if is_caller else _reject(call, leg, event.now_s, None)
+            return _cancel(call, event.now_s, None) if is_caller else _reject(call, leg, event, None)
         case RejectCall() | EndCall():
             leave_reason = event.request.reason
             if is_caller:
                 return _cancel(call, event.now_s, leave_reason)
-            return _reject(call, leg, event.now_s, leave_reason)
+            return _reject(call, leg, event, leave_reason)
         case RejoinCall():
             return call, (answer(call, event.sender),)
-        case WebrtcOffer() | WebrtcAnswer() | WebrtcIceCandidate() | WebrtcRestart() | CallMetrics():
+        case (
+            WebrtcOffer() | WebrtcAnswer() | WebrtcIceCandidate() | WebrtcRestart() | CallMetrics() | ProlongCall()
+        ):  # fmt: skip
             return call, refuse(call, event.sender, Code.WRONG_PHASE, "nobody has accepted this call yet")
         case _:
             assert_never(event.request)
@@ -256,6 +252,8 @@ def _while_bound(call: HubCall, event: Requested) -> Step:
             return relay.restart(call, event, event.request)
         case CallMetrics():
             return relay.metrics(call, event, event.request)
+        case ProlongCall():
+            return talk.prolong(call, event)
         case _:
             assert_never(event.request)
 
@@ -270,7 +268,8 @@ def _accept(call: HubCall, leg: Leg, now_s: float) -> Step:
         else other
         for other in call.callees
     )  # fmt: skip
-    answered = replace(call, callees=callees, epoch=1, answered_at=now_s, until_s=now_s + call.limits.setup_s)
+    until_s = now_s + call.limits.setup_s
+    answered = replace(call, callees=callees, rounds=(), epoch=1, answered_at=now_s, until_s=until_s)
     told, accepted = tell(armed(answered), (call.caller,), lambda now, _: call_accepted(now, bound))
     after, cancelled = tell(told, losers, lambda now, _: call_cancelled(now, EndReason.ANSWERED_ELSEWHERE))
     return changed(after, (*accepted, *cancelled), answer(after, leg.endpoint))
@@ -284,10 +283,10 @@ def _cancel(call: HubCall, now_s: float, reason: str | None) -> Step:
     return changed(after, tells, answer(after, call.caller.endpoint))
 
 
-def _reject(call: HubCall, leg: Leg, now_s: float, reason: str | None) -> Step:
-    """A person says no, for all their devices; other members of a group go on ringing, the last no ends the
-    call."""
-    identity, why = leg.party.identity, _reported(reason, EndReason.REJECTED)
+def _reject(call: HubCall, leg: Leg, event: Requested, reason: str | None) -> Step:
+    """A person says no, for all their devices; other members of a group go on ringing, or ring now; the last no
+    ends the call."""
+    now_s, identity, why = event.now_s, leg.party.identity, _reported(reason, EndReason.REJECTED)
     siblings = tuple(other for other in call.ringing if other.party.identity == identity and other is not leg)
     callees = tuple(
         left(other, now_s, why) if other.party.identity == identity and other.state is LegState.RINGING else other
@@ -297,6 +296,9 @@ def _reject(call: HubCall, leg: Leg, now_s: float, reason: str | None) -> Step:
     rejected, cancelled = tell(rejected, siblings, lambda now, _: call_cancelled(now, EndReason.ANSWERED_ELSEWHERE))
     if rejected.ringing:
         return changed(rejected, cancelled, answer(rejected, leg.endpoint))
+    onward = hunting.hunt_on(rejected, now_s, event.free)
+    if onward is not None:
+        return changed(onward[0], (*cancelled, *onward[1]), answer(onward[0], leg.endpoint))
     ended = closed(rejected, now_s, why, leg)
     after, tells = tell(
         ended, (call.caller,), lambda now, _: CallRejected(now.call_id, now.seq, identity, reason)

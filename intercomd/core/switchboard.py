@@ -21,6 +21,7 @@ from intercomd.core.protocol import (
     HubPhase,
     Metrics,
     Notice,
+    ProlongCall,
     RejectCall,
     RejoinCall,
     Reply,
@@ -33,7 +34,7 @@ from intercomd.ids import CallId, IdentityId
 
 CallRequest = (
     AcceptCall | RejectCall | CancelCall | EndCall | RejoinCall
-    | WebrtcOffer | WebrtcAnswer | WebrtcIceCandidate | WebrtcRestart | CallMetrics
+    | WebrtcOffer | WebrtcAnswer | WebrtcIceCandidate | WebrtcRestart | CallMetrics | ProlongCall
 )  # fmt: skip
 """Requests about one call that exists already."""
 
@@ -62,11 +63,12 @@ class Initiated:
 
 @dataclass(frozen=True, slots=True)
 class Requested:
-    """Any other request about a call."""
+    """Any other request about a call. `free`: where it could ring next, should this one decline."""
 
     now_s: float
     sender: Endpoint
     request: CallRequest
+    free: tuple[Party, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +81,8 @@ class Vanished:
 
 @dataclass(frozen=True, slots=True)
 class Returned:
-    """A device came online and resynced. `engaged`: it has an open leg in another call."""
+    """A device came online and resynced. `engaged`: it has an open leg in another call, or is not to be
+    disturbed."""
 
     now_s: float
     party: Party
@@ -88,9 +91,21 @@ class Returned:
 
 @dataclass(frozen=True, slots=True)
 class LeaseExpired:
-    """`lease_s` has passed. Early and stale ones do nothing."""
+    """`lease_s` has passed. Early and stale ones do nothing. `free`: where it could ring next."""
 
     now_s: float
+    free: tuple[Party, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Reviewed:
+    """Something has changed around a call that waits in a queue. `free`: where it could ring now. `quiet`:
+    nobody of those whom it waits for is to be disturbed any more. `position`: the place that it has now."""
+
+    now_s: float
+    position: int
+    free: tuple[Party, ...] = ()
+    quiet: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +115,7 @@ class Restored:
     now_s: float
 
 
-SwitchEvent = Initiated | Requested | Vanished | Returned | LeaseExpired | Restored
+SwitchEvent = Initiated | Requested | Vanished | Returned | LeaseExpired | Reviewed | Restored
 
 
 # ------------------------------------------------------------------------------------------------ effects
@@ -189,7 +204,7 @@ def armed(call: HubCall) -> HubCall:
     """Phase and lease as they follow from the legs, the epochs and `until_s` (not for ended calls).
 
     While ringing only the caller's absence counts; later either side's. Nothing else is limited while
-    somebody is absent: a peer that reboots gets the whole grace."""
+    somebody is absent: a peer that reboots gets the whole grace. Nobody's talk is ended unwarned."""
     callee = call.callee
     if callee is None:
         lease_s = call.until_s
@@ -197,10 +212,12 @@ def armed(call: HubCall) -> HubCall:
             lease_s = min(lease_s, call.caller.absent_since_s + call.limits.grace_s)
         return replace(call, phase=HubPhase.RINGING, lease_s=lease_s)
     absent = [leg.absent_since_s for leg in (call.caller, callee) if leg.absent_since_s is not None]
-    lease_s = min(absent) + call.limits.grace_s if absent else call.until_s
+    is_talk = call.settled_epoch == call.epoch
+    warning_s = call.limits.warning_s if is_talk and not call.warned else 0.0
+    lease_s = min(absent) + call.limits.grace_s if absent else call.until_s - warning_s
     if absent or 0 < call.settled_epoch < call.epoch:
         phase = HubPhase.INTERRUPTED
-    elif call.settled_epoch == call.epoch:
+    elif is_talk:
         phase = HubPhase.CONNECTED
     else:
         phase = HubPhase.CONNECTING
