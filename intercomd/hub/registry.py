@@ -6,6 +6,7 @@ When a commit fails, everything that is not yet delivered is undone, whoever ask
 who is present is compared with the calls again every second until the database writes again."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 
@@ -42,6 +43,8 @@ from intercomd.ports import Journal
 RETRY_S = 1.0
 
 Deliver = Callable[[Endpoint, Notice], Awaitable[None]]
+OnChange = Callable[[HubCall | None, HubCall], None]
+OnMeasured = Callable[[Iterable[Figures]], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +74,10 @@ class Registry:
         self.directory = Directory()
         self.is_writing = True
         """Whether the last commit succeeded."""
+        self.on_change: OnChange = lambda _before, _after: None
+        """Hears of each new state when it is written."""
+        self.on_measured: OnMeasured = lambda _figures: None
+        """Hears of the figures that are kept with records."""
         self._database = database
         self._presence = presence
         self._deliver = deliver
@@ -88,6 +95,15 @@ class Registry:
     @property
     def open_calls(self) -> int:
         return len(self._ledger)
+
+    def phases(self) -> Counter[HubPhase]:
+        """How many open calls are in which phase."""
+        return Counter(call.phase for call in self._ledger)
+
+    @property
+    def waiting(self) -> int:
+        """Decisions that are not written yet."""
+        return len(self._queue)
 
     # --------------------------------------------------------------------------------------- what happens
 
@@ -234,7 +250,9 @@ class Registry:
         ended = {call_id for call_id, (_, call) in changes.items() if call.phase is HubPhase.ENDED}
         due = {key: item for key, item in self._figures.items() if key[0] in ended} if ended else {}
         if changes or figures:
-            await records.write(self._database, tuple(changes.values()), tuple({**due, **figures}.values()))
+            kept_for_good = tuple({**due, **figures}.values())
+            await records.write(self._database, tuple(changes.values()), kept_for_good)
+            self.on_measured(kept_for_good)
         for key in due:
             del self._figures[key]
 
@@ -242,6 +260,7 @@ class Registry:
         for decision in batch:
             if decision.after is not None and decision.after is not decision.before:
                 chronicle.report(self._journal, decision.before, decision.after)
+                self.on_change(decision.before, decision.after)
             answered = Reply(ok=True)
             for effect in decision.effects:
                 if isinstance(effect, Tell):

@@ -6,7 +6,7 @@ Nobody is told more than concerns them: of a call that somebody else of their gr
 import math
 import time
 from collections.abc import Awaitable, Callable
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import msgspec
 import sqlalchemy as sa
@@ -20,6 +20,7 @@ from intercomd.hub.directory import Identity, digest
 from intercomd.hub.limits import CONNECTS, Buckets
 from intercomd.hub.presence import Presence
 from intercomd.hub.registry import Registry
+from intercomd.hub.routes import Query, Route, Who
 from intercomd.hub.site import Site
 from intercomd.ids import IdentityId
 from intercomd.ports import Journal
@@ -33,6 +34,45 @@ class SignIn(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The body of `POST /api/session`."""
 
     code: str
+
+
+class Resident(msgspec.Struct, frozen=True):
+    name: str
+
+
+class SignedIn(msgspec.Struct, frozen=True):
+    """Null: nobody."""
+
+    resident: Resident | None
+
+
+class Reachable(msgspec.Struct, frozen=True):
+    """Somebody who may be called: a station or a group."""
+
+    id: str
+    name: str
+    role: str
+    online: bool
+
+
+class Reachables(msgspec.Struct, frozen=True):
+    entries: tuple[Reachable, ...]
+
+
+class OwnCall(msgspec.Struct, frozen=True, rename="camel"):
+    """A call as this resident may see it: of one that somebody else has answered, not who it was."""
+
+    call_id: str
+    direction: Literal["in", "out"]
+    peer: str
+    started_at: float
+    duration: float
+    outcome: str
+    reason: str
+
+
+class OwnCalls(msgspec.Struct, frozen=True):
+    calls: tuple[OwnCall, ...]
 
 
 class Residents:
@@ -57,12 +97,20 @@ class Residents:
         self._on_change = on_change
         self._failures = Buckets(CONNECTS)
 
-    def attach(self, app: web.Application) -> None:
-        app.router.add_get("/api/session", self._session)
-        app.router.add_post("/api/session", self._sign_in)
-        app.router.add_delete("/api/session", self._sign_out)
-        app.router.add_get("/api/directory", self._directory)
-        app.router.add_get("/api/calls", self._calls)
+    def routes(self) -> tuple[Route, ...]:
+        session, limits = "/api/session", (400, 403, 429, 503)
+        before = Query("before", "Calls that began before this moment, Unix seconds.", float)
+        limit = Query("limit", f"At most {MAX_CALLS}; {CALLS} unless told.", float)
+        return (
+            Route("GET", session, self._session, "Who is signed in here.", answer=SignedIn),
+            Route("POST", session, self._sign_in, "Sign in, by an invitation.", body=SignIn, answer=SignedIn,
+                  refusals=limits),
+            Route("DELETE", session, self._sign_out, "Sign out.", answer=SignedIn, refusals=(403, 503)),
+            Route("GET", "/api/directory", self._directory, "Whom this resident may call.", Who.RESIDENT,
+                  answer=Reachables, refusals=(401,)),
+            Route("GET", "/api/calls", self._calls, "This resident's calls, the newest first.", Who.RESIDENT,
+                  (before, limit), answer=OwnCalls, refusals=(400, 401, 503)),
+        )  # fmt: skip
 
     async def _session(self, request: web.Request) -> web.Response:
         """Who is signed in here: `{resident: {name}}`, or null. Opening the page prolongs the session."""

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from intercomd.adapters.journal import open_journal
 from intercomd.adapters.systemd import SystemdSupervisor
-from intercomd.config import Config, ConfigError, ice_servers, turn_secret
+from intercomd.config import Config, ConfigError, ice_servers, metrics_token, turn_secret
 from intercomd.core.protocol import IceServer
 from intercomd.errors import ErrorCode
 from intercomd.hub.server import HubError, HubServer
@@ -26,7 +26,8 @@ def main(config: Config) -> int:
     journal = open_journal()
     try:
         servers = ice_servers(config.ice, os.environ)
-        asyncio.run(run(config, journal, SystemdSupervisor(), servers, turn_secret(config.hub, os.environ)))
+        secret, token = turn_secret(config.hub, os.environ), metrics_token(config.hub, os.environ)
+        asyncio.run(run(config, journal, SystemdSupervisor(), servers, secret, token))
     except ConfigError as error:
         journal.report(ErrorCode.CONFIG_INVALID, str(error))
         return CONFIGURATION
@@ -43,14 +44,21 @@ def main(config: Config) -> int:
 
 
 async def run(
-    config: Config, journal: Journal, supervisor: Supervisor, servers: Sequence[IceServer] = (), turn_secret: str = ""
+    config: Config,
+    journal: Journal,
+    supervisor: Supervisor,
+    servers: Sequence[IceServer] = (),
+    turn_secret: str = "",
+    metrics_token: str = "",
 ) -> None:
     """Serve until told to stop. Raises `HubError` when it cannot start, and whatever ended a part of it."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    async with HubServer(config.hub, journal, ice_servers=servers, turn_secret=turn_secret) as hub:
+    async with HubServer(
+        config.hub, journal, ice_servers=servers, turn_secret=turn_secret, metrics_token=metrics_token
+    ) as hub:
         supervisor.ready()
         supervisor.status(f"listening on port {hub.port}")
         tasks = [
@@ -60,10 +68,11 @@ async def run(
         ]
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            supervisor.stopping()
             for task in done:
                 task.result()
+            await hub.wind_down()
         finally:
-            supervisor.stopping()
             for task in tasks:
                 task.cancel()
             await asyncio.wait(tasks)

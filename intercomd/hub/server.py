@@ -14,15 +14,20 @@ from intercomd.config.crosschecks import is_loopback
 from intercomd.core.legs import Endpoint, Limits
 from intercomd.core.protocol import MAX_MESSAGE_BYTES, IceServer, Notice
 from intercomd.errors import ErrorCode
-from intercomd.hub import assets, directory
+from intercomd.hub import assets, directory, openapi, routes, survey
 from intercomd.hub.assets import Page
 from intercomd.hub.bundle import PageError
 from intercomd.hub.clock import HubClock
 from intercomd.hub.database import Database, DatabaseError, claimed
+from intercomd.hub.metrics import Metrics
 from intercomd.hub.office import Office
+from intercomd.hub.operations import Operations
 from intercomd.hub.presence import Presence, Socket
+from intercomd.hub.pulse import Pulse
 from intercomd.hub.registry import Registry
 from intercomd.hub.residents import Residents
+from intercomd.hub.retention import Retention
+from intercomd.hub.routes import Route
 from intercomd.hub.signalling import Signalling
 from intercomd.hub.site import Site
 from intercomd.hub.transport import Transport
@@ -32,6 +37,9 @@ from intercomd.ports import Journal
 
 DRAIN_LIMIT_S = 3.0
 SHUTDOWN_LIMIT_S = 2.0
+SPREAD_S = 2.0
+"""A full house is let go over this time."""
+STEP_S = 0.02
 
 
 class HubError(Exception):
@@ -54,6 +62,7 @@ class HubServer:
         *,
         ice_servers: Sequence[IceServer] = (),
         turn_secret: str = "",
+        metrics_token: str = "",
         limits: Limits | None = None,
         clock: HubClock | None = None,
     ) -> None:
@@ -81,10 +90,24 @@ class HubServer:
             heartbeat_s=settings.heartbeat_s,
         )
         self._site = Site.of(settings)
-        self._web = Web(self._database, self._registry, self._presence, ice, _page(), is_secure=self._site.secure)
+        self._web = Web(self._registry, ice, _page(), is_secure=self._site.secure)
         self._residents = Residents(
             self._database, self._registry, self._presence, self._clock, self._site, journal, self._directory_changed
         )
+        self._metrics = Metrics()
+        self._pulse = Pulse(self._metrics.ticked)
+        self._operations = Operations(
+            self._database, self._registry, self._presence, self._metrics, self._pulse, metrics_token=metrics_token,
+            describe=lambda: openapi.document(self.routes),
+        )  # fmt: skip
+        self._retention = Retention(self._database, settings.retention_days, self._clock.now_s, journal)
+        self._observe()
+        self.routes: tuple[Route, ...] = (
+            *self._web.routes(),
+            *self._operations.routes(),
+            *self._residents.routes(),
+        )
+        """Everything that is served over HTTP, but for Socket.IO."""
         self._stack = AsyncExitStack()
         self._tasks: list[asyncio.Task[None]] = []
         self.port = settings.port
@@ -120,7 +143,28 @@ class HubServer:
     @property
     def lag_s(self) -> float:
         """How late the event loop is."""
-        return self._web.pulse.lag_s
+        return self._pulse.lag_s
+
+    async def wind_down(self, spread_s: float = SPREAD_S) -> None:
+        """Told to stop: from now on not ready, and no new calls. Then every client is let go, one after the other, so
+        that not all of them come to the next hub at once. Calls go on: their state is on disk, their voice does not go
+        through the hub, and whoever comes back finds them."""
+        self._operations.is_stopping = self._signalling.is_stopping = True
+        sockets = list(self._presence)
+        steps = max(1, min(len(sockets), round(spread_s / STEP_S)))
+        for step in range(steps):
+            for socket in sockets[step::steps]:
+                self._signalling.wire.drop(socket.sid)
+            await asyncio.sleep(STEP_S)
+
+    def _observe(self) -> None:
+        """What happens is counted."""
+        metrics = self._metrics
+        self._registry.on_change = lambda before, after: metrics.changed(before, after, self._clock.now_s())
+        self._registry.on_measured = metrics.measured
+        self._signalling.on_refusal = metrics.refused
+        self._signalling.on_answer = metrics.answered
+        survey.watch(metrics, self._registry, self._presence, lambda: self._operations.is_ready)
 
     # Opened in this order, closed in the reverse one: first nobody is heard any more, then everything
     # that was decided is written, then the database is closed.
@@ -134,7 +178,8 @@ class HubServer:
         self._tasks = [
             asyncio.create_task(self._registry.run(), name="hub writer"),
             asyncio.create_task(self._signalling.beat(), name="hub heartbeat"),
-            asyncio.create_task(self._web.pulse.run(), name="hub pulse"),
+            asyncio.create_task(self._pulse.run(), name="hub pulse"),
+            asyncio.create_task(self._retention.run(), name="hub retention"),
         ]
         stack.push_async_callback(self._registry.drain, DRAIN_LIMIT_S)
         office = Office(self._database, self._presence, self._clock.now_s, self._directory_changed)
@@ -144,8 +189,8 @@ class HubServer:
 
     async def _listen(self, stack: AsyncExitStack, context: ssl.SSLContext | None) -> None:
         app = web.Application(client_max_size=MAX_MESSAGE_BYTES)
-        self._web.attach(app)
-        self._residents.attach(app)
+        app.middlewares.append(self._web.middleware)
+        routes.attach(app, self.routes)
         transport: Transport[Socket] = Transport(self._signalling, self._site)
         self._signalling.wire = transport
         transport.attach(app)
@@ -168,6 +213,7 @@ class HubServer:
 
     async def _read_directory(self) -> None:
         self._registry.directory = await directory.read(self._database)
+        self._operations.has_directory = True
 
     async def _directory_changed(self) -> None:
         """Revocation acts at once."""

@@ -96,12 +96,21 @@ class Signalling:
         self._connects = Buckets(CONNECTS)
         self._events = Buckets(EVENTS)
         self._patience = Buckets(PATIENCE)
+        self.is_stopping = False
+        """No new calls and no new clients; those that are there are served to the end."""
+        self.on_refusal: Callable[[Code], None] = lambda _code: None
+        self.on_answer: Callable[[str, float], None] = lambda _event, _took_s: None
 
     # ---------------------------------------------------------------------------------------- connections
 
     def may_open(self, address: str) -> bool:
         """Before anything is known of it: wide enough for a whole house that comes back after a restart."""
-        return self._openings.take(address, self._monotonic())
+        if self.is_stopping:
+            return False
+        allowed = self._openings.take(address, self._monotonic())
+        if not allowed:
+            self.on_refusal(Code.RATE_LIMITED)
+        return allowed
 
     def connecting(self, sid: str, address: str, auth: object, session: str = "") -> Socket:
         """Accept a client or raise `Refused`. What is wrong costs its address, what is right its identity: somebody
@@ -110,6 +119,7 @@ class Signalling:
         try:
             return self._identify(sid, auth, session, now_s)
         except Refused as refused:
+            self.on_refusal(refused.code)
             self._report_refusal(address, refused.message)
             if refused.code is Code.UNAUTHORISED and not self._failures.take(address, now_s):
                 message = "too many failed attempts from this address; try again later"
@@ -193,8 +203,13 @@ class Signalling:
         now_s = self._monotonic()
         socket.heard_s = now_s
         if not self._events.take(socket.party.identity, now_s):
+            self.on_refusal(Code.RATE_LIMITED)
             return encode(self._limit(socket, now_s))
-        return encode(await self._reply(socket, message))
+        reply = await self._reply(socket, message)
+        if reply.code is not None:
+            self.on_refusal(reply.code)
+        self.on_answer(_event(message), self._monotonic() - now_s)
+        return encode(reply)
 
     def _limit(self, socket: Socket, now_s: float) -> Reply:
         """Told first, then disconnected."""
@@ -233,6 +248,8 @@ class Signalling:
             case UploadRecords():
                 await records.upload(self._database, socket.party.identity, request.records)
                 return Reply(ok=True)
+            case InitiateCall() if self.is_stopping:
+                return Reply(ok=False, code=Code.TRY_AGAIN, message="the hub is being restarted; try again in a moment")
             case InitiateCall():
                 await self._return(socket)
                 return await self._registry.initiate(socket.party, request)
@@ -309,6 +326,11 @@ def parse(message: object) -> Request:
     if len(message) > 2:
         raise BadMessage("Expected one object after the event's name")
     return decode(kind, message[1] if len(message) == 2 else {})
+
+
+def _event(message: object) -> str:
+    """The name in `[name, payload]`, if there is one."""
+    return message[0] if isinstance(message, list) and message and isinstance(message[0], str) else ""
 
 
 def _credentials(auth: object) -> ConnectAuth:

@@ -1,26 +1,18 @@
-"""The hub's plain HTTP: the residents' page, health for supervisors, ICE servers for clients; and the headers that all
-answers have."""
+"""The hub's plain HTTP: the residents' page, ICE servers for clients; and the headers that all answers have."""
 
-import asyncio
 import time
 from collections.abc import Mapping
 
+import msgspec
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
-from intercomd import __version__
-from intercomd.core.protocol import encode
+from intercomd.core.protocol import IceServer, encode
 from intercomd.hub.assets import PREFIX, Asset, Page
-from intercomd.hub.database import Database, DatabaseError
 from intercomd.hub.limits import CONNECTS, Buckets
-from intercomd.hub.presence import Presence
 from intercomd.hub.registry import Registry
+from intercomd.hub.routes import Route, Who
 from intercomd.hub.turn import IceOffer
-
-HEALTH_LIMIT_S = 2.0
-TICK_S = 1.0
-MAX_LAG_S = 2.0
-"""A loop that comes this late to its tick is not answering calls in time."""
 
 _HEADERS = {
     # Scripts, styles, sockets: only ours. Nothing is embedded, nothing embeds us, nothing is sent elsewhere.
@@ -40,50 +32,35 @@ _HEADERS_OF_SECURE_SITES = {"Cross-Origin-Opener-Policy": "same-origin"}
 _FOR_EVER = "public, max-age=31536000, immutable"
 
 
-class Pulse:
-    """How late the event loop comes to a tick."""
+class IceConfig(msgspec.Struct, frozen=True, rename="camel"):
+    """As RTCConfiguration of the W3C's WebRTC 1.0 has it."""
 
-    def __init__(self) -> None:
-        self._due_s = time.monotonic() + TICK_S
-
-    async def run(self) -> None:
-        while True:
-            self._due_s = time.monotonic() + TICK_S
-            await asyncio.sleep(TICK_S)
-
-    @property
-    def lag_s(self) -> float:
-        return max(0.0, time.monotonic() - self._due_s)
+    ice_servers: list[IceServer]
 
 
 class Web:
-    """The routes. `pulse.run()` must be running."""
+    """The routes, and the middleware that must be attached with them."""
 
-    def __init__(
-        self,
-        database: Database,
-        registry: Registry,
-        presence: Presence,
-        ice: IceOffer,
-        page: Page,
-        *,
-        is_secure: bool = False,
-    ) -> None:
-        self.pulse = Pulse()
-        self._database = database
+    def __init__(self, registry: Registry, ice: IceOffer, page: Page, *, is_secure: bool = False) -> None:
         self._registry = registry
-        self._presence = presence
         self._ice = ice
         self._failures = Buckets(CONNECTS)
         self._page = page
         self._headers = {**_HEADERS, **_HEADERS_OF_SECURE_SITES} if is_secure else _HEADERS
 
-    def attach(self, app: web.Application) -> None:
-        app.middlewares.append(_adding(self._headers))
-        app.router.add_get("/", self._index)
-        app.router.add_get(PREFIX + "{name}", self._file)
-        app.router.add_get("/healthz", self._health)
-        app.router.add_get("/api/webrtc/ice-config", self._ice_config)
+    @property
+    def middleware(self) -> Middleware:
+        """It adds the headers."""
+        return _adding(self._headers)
+
+    def routes(self) -> tuple[Route, ...]:
+        return (
+            Route("GET", "/", self._index, "The residents' page.", produces="text/html"),
+            Route("GET", PREFIX + "{name}", self._file, "A file of the page, by the hash of its content.",
+                  produces="application/octet-stream"),
+            Route("GET", "/api/webrtc/ice-config", self._ice_config, "STUN and TURN servers, with credentials of one's "
+                  "own.", Who.STATION, answer=IceConfig, refusals=(401, 429)),
+        )  # fmt: skip
 
     async def _index(self, request: web.Request) -> web.Response:
         return _sent(request, self._page.index)
@@ -93,29 +70,6 @@ class Web:
         if asset is None:
             raise web.HTTPNotFound
         return _sent(request, asset, {"Cache-Control": _FOR_EVER})
-
-    async def _health(self, _request: web.Request) -> web.Response:
-        """200 while calls can be made; 503 and which part is at fault otherwise. No names, no secrets."""
-        database = self._registry.is_writing and await self._can_read()
-        lag_s = self.pulse.lag_s
-        healthy = database and lag_s < MAX_LAG_S
-        state = {
-            "ok": healthy,
-            "database": database,
-            "loopLag": round(lag_s, 3),
-            "connections": len(self._presence),
-            "openCalls": self._registry.open_calls,
-            "version": __version__,
-        }
-        return web.json_response(state, status=200 if healthy else 503)
-
-    async def _can_read(self) -> bool:
-        try:
-            async with asyncio.timeout(HEALTH_LIMIT_S), self._database.transaction() as connection:
-                await connection.exec_driver_sql("SELECT 1 FROM calls LIMIT 1")
-        except (DatabaseError, TimeoutError):
-            return False
-        return True
 
     async def _ice_config(self, request: web.Request) -> web.Response:
         address, now_s = request.remote or "unknown", time.monotonic()
