@@ -13,7 +13,7 @@ from enum import StrEnum
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.sqlite import insert
+from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from intercomd.hub.database import Database, identities, members, rights, tokens
@@ -122,17 +122,30 @@ class Directory:
     memberships: Mapping[IdentityId, frozenset[IdentityId]] = field(default_factory=dict)
 
     def by_token(self, token: str) -> Identity | None:
-        """Whose token this is. The hash is looked up, so timing tells nothing about the token."""
-        return self.tokens.get(digest(token))
+        """Whose token this is; nobody's, if that one is banned. The hash is looked up, so timing tells nothing about
+        the token."""
+        identity = self.tokens.get(digest(token))
+        return None if identity is None or identity.banned else identity
 
     def by_session(self, token: str, now_s: float) -> Identity | None:
-        """Whose session this is, as long as it lasts."""
+        """Whose session this is, as long as it lasts; nobody's, if that one is banned."""
         session = self.sessions.get(digest(token))
-        return session.identity if session is not None and now_s < session.expires_at else None
+        if session is None or now_s >= session.expires_at or session.identity.banned:
+            return None
+        return session.identity
 
     def knows(self, sha256: bytes) -> bool:
-        """Whether what a client has shown is still good: revocation takes it away."""
-        return sha256 in self.tokens or sha256 in self.sessions
+        """Whether what a client has shown still lets it in: revocation takes it away, and so does a ban."""
+        session = self.sessions.get(sha256)
+        identity = self.tokens.get(sha256) or (session and session.identity)
+        return identity is not None and not identity.banned
+
+    def is_banned(self, token: str, session: str) -> bool:
+        """Whether this token, or this session, would let in somebody who is banned."""
+        known = self.tokens.get(digest(token))
+        signed_in = self.sessions.get(digest(session))
+        identity = known or (signed_in and signed_in.identity)
+        return identity is not None and identity.banned
 
     def may_call(self, caller: IdentityId) -> tuple[Identity, ...]:
         """Whom a resident is offered: stations, and groups in which there is somebody else."""
@@ -247,22 +260,29 @@ def _group(row: sa.Row[Any], of: tuple[IdentityId, ...]) -> Group:
 
 
 async def enrol(database: Database, name: str, role: Role, group: str | None, now_s: float) -> str:
-    """Make an identity, or give an existing one of the same role a new token: the old one ends. Returns the
+    """Make an identity, or give an existing one of the same role a new token: every former one ends. Returns the
     token. Raises `DirectoryError` and `DatabaseError`."""
-    token = secrets.token_urlsafe(TOKEN_BYTES)
     await check(database, name, role, group)
     async with database.transaction() as connection:
         await enter(connection, name, role, group, now_s)
-        owner = sa.update(identities).where(identities.c.id == name)
-        await connection.execute(owner.values(token_sha256=digest(token)))
+        return await renew_token(connection, name)
+
+
+async def renew_token(connection: AsyncConnection, name: str) -> str:
+    """A station's new token; every former one ends."""
+    token = secrets.token_urlsafe(TOKEN_BYTES)
+    retiring = (tokens.c.identity == name) & (tokens.c.kind == Kind.RETIRING.value)
+    await connection.execute(sa.delete(tokens).where(retiring))
+    owner = sa.update(identities).where(identities.c.id == name)
+    await connection.execute(owner.values(token_sha256=digest(token)))
     return token
 
 
 async def check(database: Database, name: str, role: Role, group: str | None) -> None:
     """Raises `DirectoryError` for a name that cannot be used, or that somebody of another role has."""
-    _check_name(name)
+    check_name(name)
     if group is not None:
-        _check_name(group)
+        check_name(group)
     directory = await read(database)
     _check_free(directory, name, role)
     if group is not None:
@@ -279,7 +299,8 @@ async def enter(connection: AsyncConnection, name: str, role: Role, group: str |
         await connection.execute(insert(members).on_conflict_do_nothing(), [{"group_id": group, "member_id": name}])
 
 
-def _check_name(name: str) -> None:
+def check_name(name: str) -> None:
+    """Raises `DirectoryError`."""
     fits = 0 < len(name) <= MAX_NAME_CHARS and name.isprintable() and name == name.strip()
     if not fits or name == EVERYBODY:
         raise DirectoryError(

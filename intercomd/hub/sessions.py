@@ -7,10 +7,11 @@ browser; a new invitation ends the one that was not used, not the sessions. Revo
 import secrets
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.sqlite import insert
+from sqlalchemy.dialects.postgresql import insert
 
 from intercomd.hub import directory
-from intercomd.hub.database import Database, identities, tokens
+from intercomd.hub.database import Database
+from intercomd.hub.tables import identities, pairings, tokens
 from intercomd.hub.directory import TOKEN_BYTES, DirectoryError, Kind, Role, digest
 from intercomd.ids import IdentityId
 
@@ -82,6 +83,7 @@ async def revoke(database: Database, name: str) -> None:
         raise DirectoryError(f"{name!r} is no station and no resident; `intercomd hub list` shows who is known")
     async with database.transaction() as connection:
         await connection.execute(sa.delete(tokens).where(tokens.c.identity == name))
+        await connection.execute(sa.delete(pairings).where(pairings.c.station == name))
         await connection.execute(sa.update(identities).where(identities.c.id == name).values(token_sha256=None))
 
 

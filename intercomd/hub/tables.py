@@ -12,6 +12,9 @@ missing."""
 
 metadata = sa.MetaData()
 
+BigCount = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+"""What may pass 2**31: SQLite's integers have 64 bits anyway, and only its INTEGER counts up by itself."""
+
 identities = sa.Table(
     "identities",
     metadata,
@@ -29,6 +32,8 @@ identities = sa.Table(
     sa.Column("ring_mode", sa.String),
     sa.Column("ring_each_s", sa.Float),
     sa.Column("escalate_to", sa.String),
+    # When it last answered, of one that is not connected any more.
+    sa.Column("last_proven_at", sa.Float),
 )
 members = sa.Table(
     "members",
@@ -40,7 +45,8 @@ members = sa.Table(
 rights = sa.Table(
     "rights",
     metadata,
-    # Subject and object: an identity, a group, or "*" for everybody. Action: "call" or "door".
+    # Subject and object: an identity, a group, or "*" for everybody. Action: "call", "door" or
+    # "door_in_call".
     sa.Column("subject", sa.String, primary_key=True),
     sa.Column("action", sa.String, primary_key=True),
     sa.Column("object", sa.String, primary_key=True),
@@ -139,25 +145,74 @@ call_legs = sa.Table(
     sa.Column("role", sa.String, nullable=False),
     sa.Column("reported_reason", sa.String),
     sa.Column("connection_time_s", sa.Float),
-    sa.Column("packets_lost", sa.Integer),
-    sa.Column("packets_received", sa.Integer),
+    sa.Column("packets_lost", BigCount),
+    sa.Column("packets_received", BigCount),
     sa.Column("jitter_s", sa.Float),
     sa.Column("round_trip_s", sa.Float),
     sa.Column("duration_s", sa.Float),
     sa.Column("concealed_ratio", sa.Float),
     sa.Column("buffer_delay_s", sa.Float),
     sa.Column("buffer_target_s", sa.Float),
-    sa.Column("played_frames", sa.Integer),
-    sa.Column("recovered_frames", sa.Integer),
-    sa.Column("concealed_frames", sa.Integer),
-    sa.Column("concealments", sa.Integer),
-    sa.Column("stretched_frames", sa.Integer),
-    sa.Column("late_packets", sa.Integer),
-    sa.Column("left_out_packets", sa.Integer),
+    sa.Column("played_frames", BigCount),
+    sa.Column("recovered_frames", BigCount),
+    sa.Column("concealed_frames", BigCount),
+    sa.Column("concealments", BigCount),
+    sa.Column("stretched_frames", BigCount),
+    sa.Column("late_packets", BigCount),
+    sa.Column("left_out_packets", BigCount),
     sa.Column("mouth_to_ear_s", sa.Float),
     sa.Column("mos", sa.Float),
     sa.Column("erle_db", sa.Float),
-    sa.Column("xruns", sa.Integer),
+    sa.Column("xruns", BigCount),
     sa.Column("drift_ppm", sa.Float),
     sa.Column("cpu_ratio", sa.Float),
+)
+
+# ------------------------------------------------------------- several processes (hub/shared/): empty beside SQLite
+
+processes = sa.Table(
+    "processes",
+    metadata,
+    # Who does not renew its lease is dead, and the others take its devices for gone.
+    sa.Column("id", sa.String, primary_key=True),
+    sa.Column("lease_until", sa.Float, nullable=False),
+)
+devices = sa.Table(
+    "devices",
+    metadata,
+    # Who is connected where. A device that has moved may stand here twice for a moment.
+    sa.Column("identity", sa.String, primary_key=True),
+    sa.Column("instance", sa.String, primary_key=True),
+    sa.Column("process", sa.String, primary_key=True, index=True),
+    sa.Column("name", sa.String, nullable=False),
+    sa.Column("role", sa.String, nullable=False),
+)
+outbox = sa.Table(
+    "outbox",
+    metadata,
+    # Notices on their way to the process that holds the device's socket, in the order in which they were decided.
+    sa.Column("id", BigCount, primary_key=True),
+    sa.Column("process", sa.String, nullable=False),
+    sa.Column("call_id", sa.String, nullable=False),
+    sa.Column("seq", BigCount, nullable=False),
+    sa.Column("identity", sa.String, nullable=False),
+    sa.Column("instance", sa.String, nullable=False),
+    sa.Column("event", sa.String, nullable=False),
+    sa.Column("payload", sa.LargeBinary, nullable=False),
+    sa.Column("written_at", sa.Float, nullable=False),
+    sa.Index("outbox_by_process", "process", "id"),
+)
+leases = sa.Table(
+    "leases",
+    metadata,
+    # When the hub acts on an open call of its own accord.
+    sa.Column("call_id", sa.String, primary_key=True),
+    sa.Column("due_s", sa.Float, nullable=False, index=True),
+)
+call_members = sa.Table(
+    "call_members",
+    metadata,
+    # For whom an open call is, whether it rings there or not.
+    sa.Column("identity", sa.String, primary_key=True),
+    sa.Column("call_id", sa.String, primary_key=True, index=True),
 )
