@@ -7,8 +7,8 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-ButtonName = Literal["call", "hangup", "speaker", "volume_up", "volume_down", "hook"]
-"""`hook` is a handset's switch: closed while the handset lies on it."""
+ButtonName = Literal["call", "hangup", "speaker", "volume_up", "volume_down", "hook", "door"]
+"""`hook` is a handset's switch: closed while the handset lies on it. `door` opens the other side's door."""
 LedName = Literal["ready", "ringing", "talking", "error", "microphone"]
 OutputName = Literal["door"]
 
@@ -213,6 +213,14 @@ class Panel(Table, frozen=True):
         float,
         Meta(ge=0.2, le=30, description="For how long the door opener is switched on: it goes off by itself."),
     ] = 3.0
+    remote_door: Annotated[
+        Literal["always", "in_call", "never"],
+        Meta(
+            description="Whether the hub may have the door opened: `in_call` only while this station is in an answered "
+            "call. At the hub nobody may until a rule says so, and without an output there is no door: so nothing more "
+            "needs to be switched on here."
+        ),
+    ] = "always"
     debounce_ms: Annotated[
         int,
         Meta(ge=5, le=500, description="Further edges are ignored for this long after a button's first one."),
@@ -262,6 +270,17 @@ class Call(Table, frozen=True):
     setup_timeout_s: Annotated[float, Meta(ge=1, le=60, description="Limit for the hub to take a call.")] = 10.0
     card_wait_s: Annotated[float, Meta(ge=0, le=60, description="How long a call waits for the sound card.")] = 5.0
     restore: Annotated[bool, Meta(description="Restore a call after a restart or a power cut.")] = True
+    auto_answer: Annotated[
+        list[Annotated[str, Meta(min_length=1, max_length=128)]],
+        Meta(
+            max_length=64,
+            description="Whose calls are answered without a person, by their names at the hub; empty: nobody's. They are "
+            "announced by a tone, and end after 120 s unless somebody presses the call button.",
+        ),
+    ] = []
+    auto_answer_after_s: Annotated[
+        float, Meta(ge=2, le=60, description="For how long such a call is announced before the microphone opens.")
+    ] = 4.0
 
 
 class IceServer(Table, frozen=True):
@@ -349,6 +368,30 @@ class Hub(Table, frozen=True):
         int, Meta(ge=60, le=3600, description="Life of such credentials; clients renew them before half of it is over.")
     ] = 3600
     ring_timeout_s: Annotated[float, Meta(ge=1, le=600, description="How long a call rings.")] = 60.0
+    queue_length: Annotated[
+        int, Meta(ge=1, le=100, description="How many callers may wait for one name, where its busy policy is `queue`.")
+    ] = 10
+    queue_timeout_s: Annotated[
+        float, Meta(ge=1, le=3600, description="How long a caller waits in such a queue before it hears busy.")
+    ] = 300.0
+    talk_limit_s: Annotated[
+        float,
+        Meta(
+            ge=0,
+            le=14400,
+            description="How long a talk may last; both are warned 30 s before and may prolong it by as much. "
+            "0: four hours, without a warning.",
+        ),
+    ] = 0.0
+    time_zone: Annotated[
+        str,
+        Meta(
+            max_length=64,
+            pattern="^([A-Za-z0-9_+-]+(/[A-Za-z0-9_+-]+)*)?$",
+            extra={"allowed": "a name of the time zone database like Europe/Vienna, or empty"},
+            description="The estate's time zone, for quiet hours; empty: this machine's.",
+        ),
+    ] = ""
     grace_s: Annotated[float, Meta(ge=1, le=3600, description="How long a vanished participant keeps its call.")] = (
         120.0
     )

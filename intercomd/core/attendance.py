@@ -23,10 +23,13 @@ from intercomd.core.switchboard import (
     with_leg,
 )
 
-
 BACK_S = 30.0
 """After the hub's restart: clients that found nobody wait up to 5 s before each further attempt, and a thousand
 come at once."""
+
+
+RETURN_S = 30.0
+"""In which every client finds a restarted hub again: a delay of 5 s at most, and an attempt of 20 s."""
 
 
 def vanished(call: HubCall, event: Vanished) -> Step:

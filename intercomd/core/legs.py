@@ -1,13 +1,14 @@
 """A call as the hub owns it: a caller's leg, the legs that ring or are bound, and what each side may see of
 it.
 
-Theory. A call has one caller's leg, bound to the instance that dialled, and a leg for every instance at which
-it rang. Accepting binds one of them; the others have left. Whom to ring is a list of rounds: who is rung at
-once, and for how long until the next one. A caller in a queue has an open leg and nobody rings. The phase follows from these facts and from two
-counters: `epoch`, the life of one peer connection, and `settled_epoch`, the last one whose answer was
-relayed. No instance ever has an open leg in two calls at once: that is what "busy" means. Every open call has
-a lease, the moment at which the hub decides for itself. Times are seconds of the hub's clock, Unix epoch.
-Everything here is immutable and hashable, and its JSON (msgspec) is what the hub stores.
+Theory. A call has one caller's leg, bound to the instance that dialled, and a leg for every instance at
+which it rang. Accepting binds one of them; the others have left. Whom to ring is a list of rounds: who is
+rung at once, and for how long until the next one. A caller in a queue has an open leg and nobody rings.
+The phase follows from these facts and from two counters: `epoch`, the life of one peer connection, and
+`settled_epoch`, the last one whose answer was relayed. No instance ever has an open leg in two calls at
+once: that is what "busy" means. Every open call has a lease, the moment at which the hub decides for
+itself. Times are seconds of the hub's clock, Unix epoch. Everything here is immutable and hashable, and
+its JSON (msgspec) is what the hub stores.
 """
 
 from enum import StrEnum

@@ -4,6 +4,7 @@ identity."""
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 
+from intercomd.core import waiting
 from intercomd.core.admission import concerned
 from intercomd.core.legs import Endpoint, HubCall
 from intercomd.core.protocol import HubPhase
@@ -19,6 +20,7 @@ class Ledger:
     def __init__(self) -> None:
         self._open: dict[CallId, HubCall] = {}
         self._ringing: set[CallId] = set()
+        self._waiting: dict[CallId, HubCall] = {}
         self._legs: dict[Endpoint, HubCall] = {}
         self._recent: OrderedDict[CallId, HubCall] = OrderedDict()
 
@@ -30,6 +32,11 @@ class Ledger:
     def legs(self) -> Mapping[Endpoint, HubCall]:
         """Every open leg, as admission asks for them."""
         return self._legs
+
+    @property
+    def queue(self) -> tuple[HubCall, ...]:
+        """The calls that wait for somebody to get free, the first comer first."""
+        return waiting.queue(self._waiting.values()) if self._waiting else ()
 
     def __iter__(self) -> Iterator[HubCall]:
         return iter(tuple(self._open.values()))
@@ -57,6 +64,8 @@ class Ledger:
         self._open[after.call_id] = after
         if after.phase is HubPhase.RINGING:
             self._ringing.add(after.call_id)
+            if waiting.is_waiting(after):
+                self._waiting[after.call_id] = after
         for leg in after.open_legs:
             self._legs[leg.endpoint] = after
 
@@ -71,6 +80,7 @@ class Ledger:
         self._open.pop(call.call_id, None)
         self._recent.pop(call.call_id, None)
         self._ringing.discard(call.call_id)
+        self._waiting.pop(call.call_id, None)
         for leg in call.open_legs:
             if self._legs.get(leg.endpoint) is call:
                 del self._legs[leg.endpoint]

@@ -9,8 +9,10 @@ import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
+from datetime import UTC, tzinfo
 
-from intercomd.core.admission import admit
+from intercomd.core import waiting
+from intercomd.core.admission import Silence, free_parties
 from intercomd.core.legs import Endpoint, HubCall, Limits, Party, view
 from intercomd.core.protocol import CallState, Code, EndCall, HubPhase, InitiateCall, KnownCall, Notice, Reply
 from intercomd.core.switch import handle
@@ -30,7 +32,7 @@ from intercomd.core.switchboard import (
     Vanished,
 )
 from intercomd.errors import ErrorCode
-from intercomd.hub import chronicle, records
+from intercomd.hub import chronicle, records, ringing
 from intercomd.hub.clock import HubClock
 from intercomd.hub.database import Database, DatabaseError
 from intercomd.hub.directory import Directory
@@ -70,6 +72,7 @@ class Registry:
         *,
         clock: HubClock,
         limits: Limits,
+        zone: tzinfo = UTC,
     ) -> None:
         self.directory = Directory()
         self.is_writing = True
@@ -84,6 +87,7 @@ class Registry:
         self._journal = journal
         self._clock = clock
         self._limits = limits
+        self._zone = zone
         self._ledger = Ledger()
         self._figures: dict[tuple[CallId, Endpoint], Figures] = {}
         self._timers: dict[CallId, asyncio.TimerHandle] = {}
@@ -121,22 +125,26 @@ class Registry:
                 restored.append((call, after))
         await records.write(self._database, restored)
 
+    async def find(self, call_id: CallId) -> HubCall | None:
+        """An open call, or one that has ended lately."""
+        return self._ledger.get(call_id)
+
     async def initiate(self, caller: Party, request: InitiateCall) -> Reply:
         call_id, recipient = CallId(request.call_id), IdentityId(request.recipient_id)
         await self._recall([call_id])
         self.rest()
-        members = self.directory.resolve(recipient)
-        admission = admit(
+        now_s = self._clock.now_s()
+        admission = ringing.admission(
+            self.directory,
             self._ledger.legs,
-            self._presence.online(members),
+            self._presence.online,
+            self._ledger.queue,
             caller.endpoint,
-            members,
-            allowed=recipient in self.directory.identities,
-            recipient_name=recipient,
+            recipient,
+            self._limits,
+            self._silence(now_s),
         )
-        event = Initiated(
-            self._clock.now_s(), call_id, caller, recipient, admission, self._limits, request.conversation_id
-        )
+        event = Initiated(now_s, call_id, caller, recipient, admission, self._limits, request.conversation_id)
         return await self._decide(call_id, event)
 
     def rest(self) -> None:
@@ -148,7 +156,17 @@ class Registry:
         """Any other request about a call."""
         call_id = CallId(request.call_id)
         await self._recall([call_id])
-        return await self._decide(call_id, Requested(self._clock.now_s(), sender, request))
+        return await self._decide(call_id, self._requested(call_id, sender, request))
+
+    def review(self) -> None:
+        """Let those who wait in a queue hear what is new to them: somebody is free, or their place is another."""
+        for _ in range(2 * len(self._ledger.queue)):
+            now_s, queue = self._clock.now_s(), self._ledger.queue
+            online = self._presence.online(tuple({member for call in queue for member in call.members}))
+            found = waiting.review(queue, self._ledger.legs, online, now_s, self._silence(now_s))
+            if found is None:
+                break
+            self._decide(found[0].call_id, found[1])
 
     async def resync(self, party: Party, known: Sequence[KnownCall]) -> tuple[CallState, ...]:
         """The truth for this device: its open calls, and those that it names, if only to say that they are
@@ -167,11 +185,12 @@ class Registry:
 
     async def returned(self, party: Party) -> None:
         """This device is there (again). Idempotent."""
-        waiting: list[asyncio.Future[Reply]] = []
+        decided: list[asyncio.Future[Reply]] = []
         for call in self._ledger.concerned(party.endpoint):
-            waiting.append(self._decide(call.call_id, self._return_of(call, party)))
-        if waiting:
-            await asyncio.wait(waiting)
+            decided.append(self._decide(call.call_id, self._return_of(call, party)))
+        self.review()
+        if decided:
+            await asyncio.wait(decided)
 
     def vanished(self, endpoint: Endpoint) -> None:
         """The last socket of this device is gone."""
@@ -184,7 +203,7 @@ class Registry:
         would speak for the person's other devices, too."""
         call = self._ledger.legs.get(endpoint)
         if call is not None and (call.phase is not HubPhase.RINGING or call.caller.endpoint == endpoint):
-            self._decide(call.call_id, Requested(self._clock.now_s(), endpoint, EndCall(call.call_id)))
+            self._decide(call.call_id, self._requested(call.call_id, endpoint, EndCall(call.call_id)))
 
     # ----------------------------------------------------------------------------------------- the writer
 
@@ -230,6 +249,8 @@ class Registry:
             self._wake.set()
         else:
             reply.set_result(Reply(ok=True))
+        if _has_freed(before, after):
+            self.review()
         return reply
 
     async def _commit(self, batch: Sequence[_Decision]) -> None:
@@ -306,9 +327,24 @@ class Registry:
                 self._decide(call.call_id, Vanished(self._clock.now_s(), leg.endpoint))
 
     def _return_of(self, call: HubCall, party: Party) -> Returned:
-        elsewhere = self._ledger.legs.get(party.endpoint)
+        now_s, elsewhere = self._clock.now_s(), self._ledger.legs.get(party.endpoint)
         engaged = elsewhere is not None and elsewhere.call_id != call.call_id
-        return Returned(self._clock.now_s(), party, engaged)
+        return Returned(now_s, party, engaged or self._silence(now_s)(party.identity))
+
+    def _requested(self, call_id: CallId, sender: Endpoint, request: CallRequest) -> Requested:
+        now_s = self._clock.now_s()
+        return Requested(now_s, sender, request, self._free(call_id, now_s))
+
+    def _free(self, call_id: CallId, now_s: float) -> tuple[Party, ...]:
+        """Where this call could ring next."""
+        call = self._ledger.get(call_id)
+        pending = () if call is None else call.pending
+        if not pending:
+            return ()
+        return free_parties(self._ledger.legs, self._presence.online(pending), pending, self._silence(now_s))
+
+    def _silence(self, now_s: float) -> Silence:
+        return ringing.silence(self.directory, now_s, self._zone)
 
     # ------------------------------------------------------------------------------------- leases, memory
 
@@ -328,7 +364,8 @@ class Registry:
 
     def _expire(self, call_id: CallId) -> None:
         del self._timers[call_id]
-        self._decide(call_id, LeaseExpired(self._clock.now_s()))
+        now_s = self._clock.now_s()
+        self._decide(call_id, LeaseExpired(now_s, self._free(call_id, now_s)))
 
     async def _recall(self, call_ids: Iterable[CallId]) -> None:
         """Have these calls at hand if the hub ever knew them."""
@@ -338,6 +375,13 @@ class Registry:
         for call in (await records.load(self._database, missing)).values():
             if self._ledger.get(call.call_id) is None and call.phase is HubPhase.ENDED:
                 self._ledger.remember(call)
+
+
+def _has_freed(before: HubCall | None, after: HubCall | None) -> bool:
+    """Whether a device may have got free by this."""
+    if before is None or after is before:
+        return False
+    return after is None or len(after.open_legs) < len(before.open_legs)
 
 
 def _resolve(future: asyncio.Future[Reply], reply: Reply) -> None:
