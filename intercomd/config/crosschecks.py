@@ -35,6 +35,7 @@ def cross_mistakes(config: Config, parts: Sequence[str], environ: Mapping[str, s
         yield from _ice(config.ice, environ)
     if "hub" in parts:
         yield from _hub(config.hub)
+        yield from _proxies(config.hub)
         yield from _turn(config.hub, environ)
         yield from _metrics(config.hub, environ)
 
@@ -157,6 +158,14 @@ def _hub(hub: Hub) -> Iterator[Mistake]:
     if not hub.tls_cert and not is_loopback(hub.listen) and not hub.allow_insecure:
         allowed = "hub.tls_cert and hub.tls_key, a loopback address, or hub.allow_insecure = true"
         yield Mistake("hub.listen", f"{hub.listen} without TLS: tokens and voices' keys could be read", allowed)
+
+
+def _proxies(hub: Hub) -> Iterator[Mistake]:
+    for index, network in enumerate(hub.proxies):
+        try:
+            ipaddress.ip_network(network)
+        except ValueError as error:
+            yield Mistake(f"hub.proxies[{index}]", str(error), "as 127.0.0.1, 192.0.2.0/24 or 2001:db8::/64")
 
 
 def _private_key(path: str) -> Iterator[Mistake]:

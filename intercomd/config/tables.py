@@ -355,6 +355,14 @@ class Hub(Table, frozen=True):
             description="The hub's address in residents' links; empty: made from `listen` and `port`.",
         ),
     ] = ""
+    proxies: Annotated[
+        list[Annotated[str, Meta(min_length=1, max_length=64, extra={"allowed": "an address or a network"})]],
+        Meta(
+            max_length=16,
+            description="Reverse proxies in front of the hub, by address or network: they are believed whom they name "
+            "in `X-Forwarded-For`. Nobody else is.",
+        ),
+    ] = []
     turn_urls: Annotated[
         list[TurnUrl],
         Meta(max_length=8, description="TURN servers (coturn); credentials are made for each client."),
