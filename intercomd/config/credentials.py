@@ -10,6 +10,8 @@ from intercomd.config.tables import Hub, Ice, Station
 from intercomd.core.protocol import IceServer
 
 HUB_TOKEN = "hub-token"  # noqa: S105  (the credential's name)
+HUB_CA = "hub-ca"
+HUB_URL = "hub-url"
 TURN_SECRET = "turn-secret"  # noqa: S105  (the same)
 METRICS_TOKEN = "metrics-token"  # noqa: S105  (the same)
 MAX_SECRET_BYTES = 4096
@@ -21,6 +23,18 @@ def hub_token(station: Station, environ: Mapping[str, str]) -> str:
     if path is None:
         raise ConfigError("configuration", (Mistake("station.token_file", *NO_TOKEN),))
     return _read("station.token_file", path)
+
+
+def hub_ca(station: Station, environ: Mapping[str, str]) -> Path | None:
+    """By whom the hub's certificate is signed: the file that is named, else the credential that pairing has left. None:
+    a public authority."""
+    return Path(station.hub_ca_file) if station.hub_ca_file else _credential(HUB_CA, environ)
+
+
+def hub_url(environ: Mapping[str, str]) -> str | None:
+    """The address that pairing has left, for a file that says none. Raises `ConfigError`."""
+    path = _credential(HUB_URL, environ)
+    return _read("station.hub_url", path) if path else None
 
 
 def turn_secret(hub: Hub, environ: Mapping[str, str]) -> str:

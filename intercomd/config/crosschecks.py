@@ -152,11 +152,13 @@ def _metrics(hub: Hub, environ: Mapping[str, str]) -> Iterator[Mistake]:
 def _hub(hub: Hub) -> Iterator[Mistake]:
     if bool(hub.tls_cert) != bool(hub.tls_key):
         yield Mistake("hub.tls_key" if hub.tls_cert else "hub.tls_cert", "is missing", "certificate and key together")
+    if hub.tls_cert and hub.tls == "local":
+        yield Mistake("hub.tls_cert", 'is set, and hub.tls = "local"', 'hub.tls = "files", or no tls_cert')
     yield from _readable("hub.tls_cert", hub.tls_cert)
     yield from _readable("hub.tls_key", hub.tls_key)
     yield from _private_key(hub.tls_key)
-    if not hub.tls_cert and not is_loopback(hub.listen) and not hub.allow_insecure:
-        allowed = "hub.tls_cert and hub.tls_key, a loopback address, or hub.allow_insecure = true"
+    if not hub.uses_tls and not is_loopback(hub.listen) and not hub.allow_insecure:
+        allowed = 'hub.tls = "local", hub.tls_cert and hub.tls_key, a loopback address, or hub.allow_insecure = true'
         yield Mistake("hub.listen", f"{hub.listen} without TLS: tokens and voices' keys could be read", allowed)
 
 

@@ -13,11 +13,13 @@ from typing import Any, Literal
 import msgspec
 from msgspec import inspect, structs
 
+from intercomd.config.credentials import hub_url
 from intercomd.config.crosschecks import cross_mistakes
 from intercomd.config.mistakes import ConfigError, Mistake
-from intercomd.config.tables import Config
+from intercomd.config.tables import Config, Station
 
-Part = Literal["device", "hub"]
+Part = Literal["device", "hub", "pair"]
+"""`pair`: a station that has no token yet, so that only types and ranges are checked."""
 MAX_FILE_BYTES = 256 * 1024
 MAX_SHOWN_CHARS = 60
 
@@ -35,6 +37,8 @@ def load(path: Path | str, part: Part | None = None, environ: Mapping[str, str] 
         raise ConfigError(str(path), mistakes)
     config = msgspec.convert(document, Config, strict=True)
     parts = (part,) if part else _parts_in(document)
+    if "hub_url" not in document.get("station", {}):
+        config = _with_paired_hub(config, environ)
     mistakes = tuple(cross_mistakes(config, parts, environ))
     if mistakes:
         raise ConfigError(str(path), mistakes)
@@ -69,6 +73,16 @@ def allowed(hint: Any) -> str:
 def _parts_in(document: Mapping[str, Any]) -> tuple[str, ...]:
     parts = tuple(part for part, table in (("device", "station"), ("hub", "hub")) if table in document)
     return parts or ("device",)
+
+
+def _with_paired_hub(config: Config, environ: Mapping[str, str]) -> Config:
+    url = hub_url(environ)
+    if not url:
+        return config
+    mistakes = tuple(_key_mistakes("station", {"hub_url": url}, Station))
+    if mistakes:
+        raise ConfigError("the credential hub-url", mistakes)
+    return structs.replace(config, station=structs.replace(config.station, hub_url=url))
 
 
 def _with_environment(config: Config, environ: Mapping[str, str]) -> Config:

@@ -336,6 +336,16 @@ class Hub(Table, frozen=True):
     port: Annotated[int, Meta(ge=0, le=65535, description="TCP port; 0: any free one.")] = 8080
     tls_cert: Annotated[str, _PATH, Meta(description="Certificate chain (PEM).")] = ""
     tls_key: Annotated[str, _PATH, Meta(description="Its private key (PEM), not readable by everybody.")] = ""
+    tls: Annotated[
+        Literal["files", "local"],
+        Meta(
+            description="`local`: the hub makes an authority and a certificate of its own; stations trust it by being "
+            "paired, phones by installing `/ca.crt`. `files`: `tls_cert`, or none."
+        ),
+    ] = "files"
+    tls_dir: Annotated[
+        str, _FULL_PATH, Meta(description="Where the hub's own authority, its certificate and their keys are kept.")
+    ] = "/var/lib/intercomd-hub/tls"
     allow_insecure: Annotated[
         bool, Meta(description="Allow listening without TLS on other addresses than loopback.")
     ] = False
@@ -420,6 +430,11 @@ class Hub(Table, frozen=True):
             "`metrics-token` wins. Without it only programs of this machine may ask."
         ),
     ] = ""
+
+    @property
+    def uses_tls(self) -> bool:
+        """Whether the hub itself speaks TLS; a proxy before it may in any case."""
+        return bool(self.tls_cert) or self.tls == "local"
 
 
 class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
