@@ -45,7 +45,7 @@ CARD = Recipe(
 MACHINE = Recipe(
     "machine",
     "amd64",
-    (*STATION, "initramfs-tools", "linux-image-amd64", "procps"),
+    (*STATION, "gpiod", "initramfs-tools", "linux-image-amd64", "procps"),
     modules=("virtio_pci", "virtio_blk", "ext4", "overlay"),
 )
 

@@ -88,6 +88,7 @@ def _furnish(merged: Path) -> None:
     subprocess.run([ROOT / "systemd" / "install"], check=True, env=environ, timeout=120, stdout=subprocess.DEVNULL)
     for name, place, mode in (
         ("agent.py", f"{LIB}/agent.py", 0o644),
+        ("edges.py", f"{LIB}/edges.py", 0o644),
         ("hardware", f"{LIB}/hardware", 0o755),
         ("agent.service", f"{UNITS}/vm-agent.service", 0o644),
         ("hardware.service", f"{UNITS}/vm-hardware.service", 0o644),
@@ -142,7 +143,8 @@ def _second_station(merged: Path) -> None:
 def layer(base: Path, over: Path) -> Path:
     """A qcow2 that shows `base` and keeps what is written."""
     over.unlink(missing_ok=True)
-    command = ["qemu-img", "create", "-q", "-f", "qcow2", "-b", str(base), "-F", "raw", str(over)]
+    kind = "qcow2" if base.suffix == ".qcow2" else "raw"
+    command = ["qemu-img", "create", "-q", "-f", "qcow2", "-b", str(base), "-F", kind, str(over)]
     subprocess.run(command, check=True, timeout=60)
     return over
 

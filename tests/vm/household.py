@@ -2,6 +2,7 @@
 through the other side of their sound cards, their status as a technician asks for it."""
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 from intercomd.demo import listen
 from intercomd.demo.sound import SPEECH
 from intercomd.media.pcm import Pcm
+from tests.vm.disks import LIB
 from tests.vm.machine import Machine, MachineError
 
 STATIONS = ("door", "flat")
@@ -16,6 +18,7 @@ UNITS = {"door": "intercomd", "flat": "intercomd-flat"}
 CREDENTIALS = {"door": "intercomd.hub-token", "flat": "flat.hub-token"}
 CALL_LINE, HANGUP_LINE = 17, 27
 RINGING_LINE, TALKING_LINE = 6, 13
+DOOR_LINE = 12
 CONFIG = "/etc/intercomd/intercomd.toml"
 OTHER = {"door": "flat", "flat": "door"}
 
@@ -80,6 +83,37 @@ class Household:
         looks = round(for_s / 0.1)
         asked = f"for i in $(seq {looks}); do cat /run/vm/{station}/sim_gpio{line}/value; sleep 0.1; done"
         return [look == "1" for look in self.machine.run(asked).text.split()]
+
+    def watched(self, station: str, line: int, for_s: float, command: str = ":") -> list[tuple[float, bool]]:
+        """A line's level and when that was, looked at each 0.05 s, while this command runs."""
+        level = f"/run/vm/{station}/sim_gpio{line}/value"
+        looks = (
+            f"for i in $(seq {round(for_s / 0.05)}); do read -r up rest </proc/uptime; read -r level <{level};"
+            " echo $up $level; sleep 0.05; done"
+        )
+        said = self.machine.run(f"{{ {command}; }} >/dev/null & {looks}; wait $!", limit_s=2 * for_s + 60).text
+        return [(float(up), level == "1") for up, level in map(str.split, said.splitlines())]
+
+    def lines_in_use(self, label: str) -> dict[int, str]:
+        """The lines of the chip with this label that somebody has, and the names that they gave to the kernel."""
+        chip = self.chips()[label]
+        told = self.machine.run(f"gpioinfo --chip {chip}").text
+        found = re.findall(r'line\s+(\d+):.*consumer="?([^"\n]*[^"\s])"?', told)
+        return {int(line): consumer for line, consumer in found}
+
+    def chips(self) -> dict[str, str]:
+        """Each GPIO chip's name by its label, as gpiodetect tells them."""
+        return {label: name for name, label in re.findall(r"(\S+) \[(.*?)\]", self.machine.run("gpiodetect").text)}
+
+    def edges(self, station: str, line: int, name: str, *, deaf: bool = False) -> list[bool]:
+        """The edges of a button that the station is told while it is pressed for 0.6 s. `deaf`: the kernel is made to
+        detect none on that line from now on."""
+        unit, told = UNITS[station], "deaf" if deaf else "told"
+        process = self.machine.run(f"systemctl show -P MainPID {unit}").text
+        pull = f"/run/vm/{station}/sim_gpio{line}/pull"
+        asked = f"python3 /{LIB}/edges.py {process} /run/{unit}/control {line} {name} {pull} {told}"
+        found: list[bool] = json.loads(self.machine.run(asked).text)
+        return found
 
     def journal(self, station: str, lines: int = 12) -> str:
         asked = f"journalctl -u {UNITS[station]} -b --no-pager -o cat | tail -{lines}"

@@ -82,7 +82,8 @@ class Machine:
         self._agent_path, self._qmp_path = folder / "agent", folder / "qmp"
         for path in (self._agent_path, self._qmp_path):
             path.unlink(missing_ok=True)
-        command = [hardware.program, *hardware.board, *self._fixed(hardware, clock), "-kernel", str(kernel)]
+        # Its power goes with the test, however that ends.
+        command = ["setpriv", "--pdeathsig", "KILL", hardware.program, *hardware.board, *self._fixed(hardware, clock), "-kernel", str(kernel)]
         command += ["-initrd", str(initrd), "-append", append, *hardware.extra]
         for index, disk in enumerate(disks):
             command += ["-drive", f"file={disk},if=none,id=disk{index},cache=writeback,discard=unmap"]

@@ -4,48 +4,19 @@ import json
 import os
 import subprocess
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
-from hw.image import ROOT
 from intercomd.demo.checks import Findings
 from intercomd.demo.listen import SAME_VOICE
-from tests.vm.disks import APPEND, STATE_LABEL, Disks, layer
+from tests.vm.bench import BOOT_LIMIT_S, IN_CALL, READY, RUN, Bench
+from tests.vm.disks import STATE_LABEL, layer
+from tests.vm.gpio import gpio_lines
 from tests.vm.household import CALL_LINE, HANGUP_LINE, OTHER, RINGING_LINE, STATIONS, TALKING_LINE, Household
-from tests.vm.machine import Hardware, Machine, MachineError
+from tests.vm.machine import Machine, MachineError
 
-RUN = ROOT / "build" / "vm" / "run"
-READY, IN_CALL = "ready", "call"
-HARDWARE = Hardware(extra=("-device", "i6300esb", "-action", "watchdog=reset"))
-BOOT_LIMIT_S = 90
 OTHER_VOICE = 0.4
 """Between what another voice reaches (0.2) and the same one (0.6)."""
 RESTORE_S, CARD_BACK_S = 3.0, 10.0
-
-
-@dataclass(frozen=True, slots=True)
-class Bench:
-    """The disks with their layers, and where results go."""
-
-    disks: Disks
-    findings: Findings
-
-    @property
-    def layers(self) -> list[Path]:
-        return [RUN / "root.qcow2", RUN / "state.qcow2"]
-
-    def machine(self, snapshot: str = "", clock: str = "utc") -> Machine:
-        machine = Machine(RUN, self.layers, self.disks.kernel, self.disks.initrd, APPEND, HARDWARE, snapshot, clock)
-        try:
-            if snapshot:
-                # Its clock goes on from then: jumped ahead, calls would be older than their grace.
-                machine.attach()
-            else:
-                machine.await_up()
-        except BaseException:
-            machine.close()
-            raise
-        return machine
 
 
 def boot(bench: Bench) -> None:
@@ -238,8 +209,9 @@ def torn_state(bench: Bench) -> None:
     tear(raw)
     before = subprocess.run(["e2fsck", "-n", "-f", raw], check=False, timeout=120, capture_output=True, text=True)
     findings.check("control: the state partition is damaged", before.returncode != 0, before.returncode)
-    layer(raw, bench.layers[1])
-    with bench.machine() as machine:
+    # Layers of its own: those of the other scenes keep their snapshots.
+    own = [layer(bench.layers[0], RUN / "torn-root.qcow2"), layer(raw, RUN / "torn-state.qcow2")]
+    with bench.machine(layers=own) as machine:
         house = Household(machine)
         house.until_ready(BOOT_LIMIT_S)
         mount = json.loads(machine.run("findmnt -J /var/lib/intercom-state").text)["filesystems"][0]
@@ -248,7 +220,8 @@ def torn_state(bench: Bench) -> None:
         findings.check("torn state partition: mended and mounted at boot", whole, mount["options"])
         said = machine.run("journalctl -b --no-pager -o cat -t systemd-fsck | tail -3").text
         findings.check("the journal tells of the check", STATE_LABEL in said, said[:160])
-    raw.unlink()
+    for file in (raw, *own):
+        file.unlink()
 
 
 def tear(file: Path) -> None:
@@ -267,6 +240,7 @@ SCENES: dict[str, Callable[[Bench], None]] = {
     "call": call,
     "network": lossy_network,
     "card": card_unplugged,
+    "gpio": gpio_lines,
     "power": power_cut,
     "hung": hung_kernel,
     "torn": torn_state,
