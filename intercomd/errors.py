@@ -66,6 +66,10 @@ class ErrorCode(Enum):
     CALL_DIALLED = Condition(_I, Remedy.NONE, "A call was started here.")
     CALL_RANG = Condition(_I, Remedy.NONE, "A call rings here.")
     CALL_ANSWERED = Condition(_I, Remedy.NONE, "A call was answered.")
+    CALL_AUTO_ANSWERED = Condition(
+        _N, Remedy.NONE, "A call was answered without a person: its caller is on the list.")
+    CALL_AUTO_ENDED = Condition(
+        _N, Remedy.NONE, "A call that no person had answered came to its time limit.")
     CALL_CONNECTED = Condition(_N, Remedy.NONE, "Audio flows both ways.")
     CALL_RECONNECTING = Condition(
         _W, Remedy.RETRY, "The call's audio stopped; the station rebuilds the connection.",
@@ -135,6 +139,10 @@ class ErrorCode(Enum):
         _E, Remedy.NONE, "The door opener could not be switched on.",
         "REASON says why. Check the line in [panel] outputs or the board file, and its wiring (hw/README.md).",
         ErrorKind.NOT_FOUND)
+    DOOR_REFUSED = Condition(
+        _W, Remedy.NONE, "The door was to be opened and was not.",
+        "REASON says why. Rights stand at the hub, [panel] remote_door at the station. What came too late is not done "
+        "later: ask again.", ErrorKind.NOT_ALLOWED)
     HUB_UNREACHABLE = Condition(
         _W, Remedy.RETRY, "The hub cannot be reached; the station goes on trying.",
         "Check [station] hub_url, the network, and that the hub runs. REASON says how it failed.", ErrorKind.NETWORK)

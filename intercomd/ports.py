@@ -10,7 +10,18 @@ from enum import StrEnum
 from typing import Protocol
 
 from intercomd.core.events import Card
-from intercomd.core.protocol import CallRecord, Candidate, IceServer, Metrics, Notice, Reply, Request, Sdp
+from intercomd.core.protocol import (
+    CallRecord,
+    Candidate,
+    DoorCommand,
+    DoorReply,
+    IceServer,
+    Metrics,
+    Notice,
+    Reply,
+    Request,
+    Sdp,
+)
 from intercomd.core.snapshot import Snapshot
 from intercomd.errors import ErrorCode
 from intercomd.ids import InstanceId
@@ -182,9 +193,11 @@ class Signalling(Protocol):
         on_link: Callable[[bool], None],
         on_notice: Callable[[Notice], None],
         on_hub_time: Callable[[float], None] = ...,
+        on_door: Callable[[DoorCommand], DoorReply] = ...,
     ) -> None:
         """Connect and stay connected until cancelled. `on_link(True)` when a connection stands (not yet resynced).
-        `on_hub_time` hears the hub's time of that moment, with each of its heartbeats and each resync."""
+        `on_hub_time` hears the hub's time of that moment, with each of its heartbeats and each resync. `on_door`
+        carries out a door command of the standing connection, and says what came of it, at once."""
         ...
 
     async def request(self, request: Request, deadline_s: float = 5.0) -> Reply:

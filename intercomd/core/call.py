@@ -12,7 +12,7 @@ then asks the one function of the call's phase (`core/phases.py`).
 
 from msgspec.structs import replace
 
-from intercomd.core import closing, phases, reconcile
+from intercomd.core import asides, auto, closing, phases, reconcile
 from intercomd.core.effects import (
     CancelTimer,
     Effect,
@@ -29,6 +29,7 @@ from intercomd.core.events import (
     Card,
     CardChanged,
     ClockSet,
+    DoorPressed,
     Event,
     LinkDown,
     LinkUp,
@@ -53,6 +54,7 @@ from intercomd.core.protocol import (
     IncomingCall,
     Notice,
     OfferReceived,
+    OpenDoor,
     RejectCall,
     Reply,
     RestartOrdered,
@@ -82,6 +84,12 @@ def handle(station: Station, event: Event, now_s: float) -> Step:
             return _card_changed(replace(station, card=card), now_s)
         case SpeakerPressed():
             return _toggle_route(station)
+        case DoorPressed():
+            return asides.open_door(station)
+        case Replied(OpenDoor() as request, reply):
+            return asides.door_answered(station, request, reply)
+        case Unanswered(OpenDoor() as request):
+            return asides.door_unanswered(station, request)
         case VolumeChosen():
             return _volume_chosen(station, event)
         case VolumeStepped(louder):
@@ -124,9 +132,11 @@ def _call_restored(station: Station, event: Booted, now_s: float) -> Step:
         restored=True,
         saved=saved.phase,
         kept_at_s=event.kept_at_s if event.age_s is None else None,
+        auto=saved.auto and auto.is_listed(station, saved.peer_id),
     )
     age_s = event.age_s or 0.0
-    if not station.settings.restore or age_s > station.settings.grace_s:
+    unlisted = saved.auto and not call.auto and saved.answered_at is not None
+    if not station.settings.restore or age_s > station.settings.grace_s or unlisted:
         after, effects = closing.end(
             with_call(station, call), call, EndReason.PEER_LOST, now_s, ErrorCode.CALL_NOT_RESTORED
         )
@@ -273,6 +283,7 @@ def _ring(station: Station, notice: IncomingCall, now_s: float) -> Step:
         peer_name=notice.caller_name,
         seq=notice.seq,
         saved=SavedPhase.RINGING,
+        auto=auto.is_listed(station, IdentityId(notice.caller_id)),
     )
     after = replace(station, call=call, failure=None)
     limit_s = notice.ring_timeout + station.settings.ring_slack_s
@@ -280,6 +291,7 @@ def _ring(station: Station, notice: IncomingCall, now_s: float) -> Step:
     return after, (
         Persist(snapshot_of(after)),
         StartTimer(Timer("ring", call.call_id), limit_s),
+        *auto.announced(station, call),
         PrepareMedia(),
         report,
     )

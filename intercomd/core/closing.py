@@ -18,7 +18,7 @@ from intercomd.core.effects import (
     StartTimer,
     StopMedia,
 )
-from intercomd.core.events import Card, Timer
+from intercomd.core.events import Card, Timer, TimerKind
 from intercomd.core.protocol import CallRecord, CancelCall, EndCall, EndReason, RejectCall, Request
 from intercomd.core.snapshot import MAX_TOMBSTONES, Role, Tombstone
 from intercomd.core.station import (
@@ -55,6 +55,9 @@ _FAILURES = {
 
 _CALLEE_SILENT = frozenset({EndReason.TIMEOUT, EndReason.REJECTED, EndReason.BUSY, EndReason.OFFLINE})
 """A callee that did not answer is not told that the caller's call failed."""
+
+_TIMERS: tuple[TimerKind, ...] = ("card", "dial", "ring", "connect", "retry", "absent", "microphone", "auto")
+"""Of a call."""
 
 CARD_CODES = {
     Card.MISSING: (ErrorCode.CARD_MISSING, EndReason.CARD_MISSING),
@@ -138,7 +141,7 @@ def _bury(
     effects: list[Effect] = [Persist(snapshot_of(after), record), StopMedia()]
     if station.microphone:
         effects.append(CloseMicrophone())
-    effects += [CancelTimer(kind) for kind in ("card", "dial", "ring", "connect", "retry", "absent", "microphone")]
+    effects += [CancelTimer(kind) for kind in _TIMERS]
     if call.phase in ANSWERED or call.phase in OUTGOING:
         effects.append(Play(Jingle.ENDED))
     if station.route is not station.settings.default_route:

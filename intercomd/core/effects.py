@@ -19,6 +19,13 @@ class Jingle(StrEnum):
     RESTORED = "restored"
     """A call comes back after a reboot: the microphone opens after this."""
     ENDED = "ended"
+    TALK_LIMIT = "talk_limit"
+    """The talk ends in a moment unless somebody presses."""
+    PROLONGED = "prolonged"
+    DOOR_OPENED = "door_opened"
+    """The relay of the other side's door has switched."""
+    REFUSED = "refused"
+    """What was asked for beside the call is not done."""
 
 
 class Tone(StrEnum):
@@ -27,6 +34,10 @@ class Tone(StrEnum):
     RINGING = "ringing"
     RINGBACK = "ringback"
     BUSY = "busy"
+    QUEUED = "queued"
+    """The called side talks with somebody else, and the caller waits."""
+    ANNOUNCED = "announced"
+    """A call is about to be answered without a person: the microphone opens after this."""
     RECONNECTING = "reconnecting"
     LOCATE = "locate"
     """Somebody looks for this station."""

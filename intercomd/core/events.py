@@ -65,6 +65,11 @@ class HangupPressed:
 
 
 @dataclass(frozen=True, slots=True)
+class DoorPressed:
+    """The door button: open the door of whoever calls or talks here."""
+
+
+@dataclass(frozen=True, slots=True)
 class SpeakerPressed:
     """The speaker toggle."""
 
@@ -167,7 +172,7 @@ class CandidateGathered:
 
 
 TimerKind = Literal[
-    "card", "dial", "ring", "connect", "retry", "absent", "ending", "failure", "tone", "microphone", "resync"
+    "card", "dial", "ring", "connect", "retry", "absent", "ending", "failure", "tone", "microphone", "resync", "auto"
 ]
 
 
@@ -186,8 +191,8 @@ class TimerFired:
 
 
 Event = (
-    Booted | ClockSet | CallPressed | DialRequested | AnswerRequested | HangupPressed | SpeakerPressed | VolumeChosen
-    | VolumeStepped
+    Booted | ClockSet | CallPressed | DialRequested | AnswerRequested | HangupPressed | DoorPressed | SpeakerPressed
+    | VolumeChosen | VolumeStepped
     | LinkUp | LinkDown
     | Received | Replied | Unanswered | CardChanged | Described | MediaUp | MediaSilent | MediaLost
     | PathChanged | CandidateGathered | TimerFired

@@ -81,7 +81,7 @@ def view(station: Station, around: Surroundings) -> View:
         ("ready", _ready(station)),
         (
             "ringing",
-            {Phase.RINGING_IN: Light.FAST, Phase.RINGING_OUT: Light.SLOW}.get(phase, Light.OFF) if phase else Light.OFF,
+            _ringing(station),
         ),
         ("talking", _TALKING.get(phase, Light.OFF) if phase else Light.OFF),
         ("error", _error_light(error)),
@@ -92,6 +92,16 @@ def view(station: Station, around: Surroundings) -> View:
         lights = tuple((led, light if led == "microphone" else Light.FAST) for led, light in lights)
         return View(shown(station.call), lights, Tone.LOCATE, error)
     return View(shown(station.call), lights, _tone(station), error)
+
+
+def _ringing(station: Station) -> Light:
+    """Slow at a caller: it rings there, or will when its turn has come."""
+    call = station.call
+    if call is None:
+        return Light.OFF
+    if call.phase is Phase.RINGING_IN:
+        return Light.FAST
+    return Light.SLOW if call.phase is Phase.RINGING_OUT or call.queued is not None else Light.OFF
 
 
 def _microphone_light(around: Surroundings) -> Light:
@@ -127,7 +137,9 @@ def _tone(station: Station) -> Tone | None:
     if call is not None:
         match call.phase:
             case Phase.RINGING_IN:
-                return Tone.RINGING
+                return Tone.ANNOUNCED if call.auto else Tone.RINGING
+            case Phase.CALLING if call.queued is not None:
+                return Tone.QUEUED
             case Phase.WAITING_CARD if call.role is Role.CALLEE:
                 return Tone.RINGING
             case Phase.RINGING_OUT:

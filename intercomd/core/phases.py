@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 from msgspec.structs import replace
 
-from intercomd.core import closing, reconcile, recovery
+from intercomd.core import asides, auto, closing, reconcile, recovery
 from intercomd.core.effects import AddCandidate, ApplyRemote, CancelTimer, Effect, Persist, Report, Send, StartTimer
 from intercomd.core.events import (
     AnswerRequested,
@@ -31,6 +31,7 @@ from intercomd.core.protocol import (
     AnswerReceived,
     CallAccepted,
     CallInitiated,
+    CallQueued,
     CancelCall,
     CandidateReceived,
     Code,
@@ -45,6 +46,7 @@ from intercomd.core.protocol import (
     Reply,
     Request,
     RestartOrdered,
+    TalkLimit,
     WebrtcAnswer,
     WebrtcIceCandidate,
     WebrtcOffer,
@@ -54,6 +56,8 @@ from intercomd.core.snapshot import Role, SavedPhase
 from intercomd.core.station import Call, Phase, Station, Step, snapshot_of, with_call
 from intercomd.errors import ErrorCode
 from intercomd.ids import CallId, IdentityId
+
+_LOOK_AGAIN_S = 1.0
 
 _REFUSALS = {
     Code.BUSY: EndReason.BUSY,
@@ -143,7 +147,8 @@ def _dial_replied(station: Station, call: Call, reply: Reply, now_s: float) -> S
     if state is None or state.call_id == call.call_id:
         if state is not None and state.phase is HubPhase.ENDED:
             return closing.ended(station, call, state.end_reason or EndReason.FAILED, now_s)
-        return with_call(station, replace(call, phase=Phase.CALLING)), (
+        queued = state.queue_position if state is not None else None
+        return with_call(station, replace(call, phase=Phase.CALLING, queued=queued)), (
             CancelTimer("dial"),
             reconcile.ring_limit(station, call),
         )
@@ -161,8 +166,10 @@ def _calling(station: Station, call: Call, event: Event, now_s: float) -> Step:
     match event:
         case PathChanged():
             return station, reconcile.prepared_anew(call)
-        case Received(CallInitiated()):
-            return reconcile.ringing_out(station, call)
+        case Received(CallInitiated(ring_timeout=limit_s)):
+            return reconcile.ringing_out(station, call, limit_s)
+        case Received(CallQueued(position=position, ring_timeout=limit_s)):
+            return reconcile.queued(station, call, position, limit_s)
         case Received(CallAccepted() as notice):
             return reconcile.answered(station, call, notice.epoch, notice.accepter_id, notice.accepter_name, now_s)
         case TimerFired(Timer("ring")):
@@ -176,10 +183,9 @@ def _calling(station: Station, call: Call, event: Event, now_s: float) -> Step:
 def _ringing_in(station: Station, call: Call, event: Event, now_s: float) -> Step:
     match event:
         case CallPressed() | AnswerRequested():
-            if station.card is Card.READY:
-                return reconcile.accept(station, call, now_s)
-            waiting = with_call(station, replace(call, phase=Phase.WAITING_CARD))
-            return waiting, (StartTimer(Timer("card", call.call_id), station.settings.card_wait_s),)
+            return _answered_by_hand(station, call, now_s)
+        case TimerFired(Timer("auto")) if call.auto:
+            return _answered_by_itself(station, call, now_s)
         case HangupPressed():
             return _hang_up(station, call, now_s)
         case PathChanged():
@@ -188,6 +194,24 @@ def _ringing_in(station: Station, call: Call, event: Event, now_s: float) -> Ste
             return closing.end(station, call, EndReason.TIMEOUT, now_s)
         case _:
             return station, ()
+
+
+def _answered_by_hand(station: Station, call: Call, now_s: float) -> Step:
+    announced = (CancelTimer("auto"),) if call.auto else ()
+    station, call = auto.taken_over(station, call)
+    if station.card is Card.READY:
+        after, effects = reconcile.accept(station, call, now_s)
+        return after, (*announced, *effects)
+    waiting = with_call(station, replace(call, phase=Phase.WAITING_CARD))
+    return waiting, (*announced, StartTimer(Timer("card", call.call_id), station.settings.card_wait_s))
+
+
+def _answered_by_itself(station: Station, call: Call, now_s: float) -> Step:
+    """Without a card or a hub it goes on ringing, for a person too, and is tried again."""
+    if not (station.registered and station.card is Card.READY):
+        return station, (StartTimer(Timer("auto", call.call_id), _LOOK_AGAIN_S),)
+    after, effects = reconcile.accept(station, call, now_s)
+    return after, (*effects, Report(ErrorCode.CALL_AUTO_ANSWERED, call.call_id, call.peer_id))
 
 
 def _connecting(station: Station, call: Call, event: Event, now_s: float) -> Step:
@@ -240,6 +264,10 @@ def _in_call(station: Station, call: Call, event: Event, now_s: float) -> Step:
             return _media_timer(station, call, timer, now_s)
         case HangupPressed():
             return _hang_up(station, call, now_s)
+        case CallPressed() | AnswerRequested() if call.auto:
+            return auto.kept_by_hand(station, call)
+        case CallPressed():
+            return asides.prolong(station, call)
         case _:
             return station, ()
 
@@ -254,6 +282,8 @@ def _media_notice(station: Station, call: Call, notice: Notice) -> Step:
             return station, (AddCandidate(call.epoch, candidate),)
         case RestartOrdered(epoch=epoch):
             return recovery.adopt(station, call, epoch)
+        case TalkLimit(prolonged=prolonged):
+            return asides.limit_told(station, prolonged)
         case _:
             return station, ()
 
@@ -286,6 +316,8 @@ def _media_timer(station: Station, call: Call, timer: Timer, now_s: float) -> St
             return closing.fail(station, call, code, reason, now_s)
         case "microphone" if not station.microphone:
             return recovery.open_microphone(station)
+        case "auto" if call.auto:
+            return auto.over(station, call, now_s)
         case _:
             return station, ()
 

@@ -476,6 +476,10 @@ HUB_HEARTBEAT_EVENT = "heartbeat"
 """The hub's own heartbeat to the client: `{t}`, acknowledged with `{ok: true}`. It concerns no call."""
 
 
+DOOR = "door"
+"""The capability of a station that has an opener and lets the hub use it."""
+
+
 class DoorCommand(Struct, frozen=True):
     """Hub to a station, about no call: switch your door opener on, once per `command_id`. It must not be carried out
     more than `ttl_ms` of the hub's time after the last heartbeat before it (the hub sends one just before)."""

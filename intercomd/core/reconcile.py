@@ -2,6 +2,7 @@
 
 from msgspec.structs import replace
 
+from intercomd.core import auto
 from intercomd.core.closing import end, ended, goodbye, withdraw
 from intercomd.core.effects import (
     CancelTimer,
@@ -105,21 +106,24 @@ def told(station: Station, call: Call, state: CallState, now_s: float, *, fresh_
     if state.phase is HubPhase.ENDED:
         return ended(station, call, state.end_reason or EndReason.COMPLETED, now_s)
     if state.phase is HubPhase.RINGING:
-        return _still_ringing(station, call)
+        return _still_ringing(station, call, state, now_s)
     return _answered(station, call, state, now_s, fresh_link)
 
 
-def _still_ringing(station: Station, call: Call) -> Step:
+def _still_ringing(station: Station, call: Call, state: CallState, now_s: float) -> Step:
     if call.role is Role.CALLER:
-        if call.phase in OUTGOING or call.phase is Phase.RESTORING:
-            return ringing_out(station, call)
-        return station, ()
+        if call.phase not in OUTGOING and call.phase is not Phase.RESTORING:
+            return station, ()
+        if state.queue_position is not None:
+            return queued(station, call, state.queue_position, None)
+        return ringing_out(station, call, None)
     if call.answered_at is not None:
         # Somebody pressed, but the hub never heard it.
         answering = with_call(station, replace(call, phase=Phase.CONNECTING, epoch=0))
         timer = Timer("connect", call.call_id)
         limit_s = station.settings.connect_timeout_s
-        return answering, (CancelTimer("absent"), Send(AcceptCall(call.call_id)), StartTimer(timer, limit_s))
+        limits = (*auto.limited(station, call, now_s), StartTimer(timer, limit_s))
+        return answering, (CancelTimer("absent"), Send(AcceptCall(call.call_id)), *limits)
     if call.phase is Phase.RESTORING:
         return ringing_again(station, call)
     return station, ()
@@ -131,23 +135,35 @@ def ringing_again(station: Station, call: Call) -> Step:
     return with_call(station, replace(call, phase=Phase.RINGING_IN)), (
         CancelTimer("absent"),
         limit,
+        *auto.announced(station, call),
         PrepareMedia(),
         _restored(call),
     )
 
 
-def ring_limit(station: Station, call: Call) -> Effect:
-    """The caller's own limit for ringing: far beyond the hub's, for when the hub is gone."""
-    return StartTimer(Timer("ring", call.call_id), station.settings.grace_s)
+def ring_limit(station: Station, call: Call, hub_limit_s: float | None = None) -> Effect:
+    """The caller's own limit for ringing and waiting in a queue: beyond the hub's, for when the hub is gone."""
+    settings = station.settings
+    limit_s = max(settings.grace_s, (hub_limit_s or 0.0) + settings.ring_slack_s)
+    return StartTimer(Timer("ring", call.call_id), limit_s)
 
 
-def ringing_out(station: Station, call: Call) -> Step:
+def ringing_out(station: Station, call: Call, hub_limit_s: float | None) -> Step:
     """It rings at the other end."""
-    ringing = with_call(station, replace(call, phase=Phase.RINGING_OUT))
+    ringing = with_call(station, replace(call, phase=Phase.RINGING_OUT, queued=None))
     effects: tuple[Effect, ...] = (CancelTimer("dial"), CancelTimer("absent"), PrepareMedia())
-    if call.phase is not Phase.RINGING_OUT:
-        effects = (*effects, ring_limit(station, call))
+    if call.phase is not Phase.RINGING_OUT or hub_limit_s is not None:
+        effects = (*effects, ring_limit(station, call, hub_limit_s))
     return ringing, (*effects, _restored(call)) if call.phase is Phase.RESTORING else effects
+
+
+def queued(station: Station, call: Call, position: int, hub_limit_s: float | None) -> Step:
+    """The called side is in another call; the hub rings it when it is free. Addresses are gathered when it rings."""
+    waiting = with_call(station, replace(call, phase=Phase.CALLING, queued=position))
+    effects: tuple[Effect, ...] = (CancelTimer("dial"), CancelTimer("absent"))
+    if call.phase is not Phase.CALLING or hub_limit_s is not None:
+        effects = (*effects, ring_limit(station, call, hub_limit_s))
+    return waiting, (*effects, _restored(call)) if call.phase is Phase.RESTORING else effects
 
 
 def prepared_anew(call: Call) -> tuple[Effect, ...]:
@@ -165,7 +181,8 @@ def _answered(station: Station, call: Call, state: CallState, now_s: float, fres
             back = replace(call, epoch=state.epoch, answered_at=call.answered_at or now_s, saved=SavedPhase.CONNECTED)
             back = replace(back, phase=Phase.RECONNECTING, attempts=0)
             after, effects = recover(with_call(station, back), back, "it came back from flash", now_s)
-            return after, (CancelTimer("absent"), _restored(call), *effects)
+            limits = auto.limited(station, back, now_s)
+            return after, (CancelTimer("absent"), _restored(call), *limits, *effects)
         case Phase.CONNECTING | Phase.RECONNECTING if _must_ask(call, state, fresh_link):
             current = replace(call, epoch=state.epoch)
             return recover(with_call(station, current), current, "the link or the peer was away", now_s)
@@ -218,6 +235,7 @@ def accept(station: Station, call: Call, now_s: float) -> Step:
     effects.append(Report(ErrorCode.CALL_ANSWERED, call.call_id, call.peer_id))
     if station.registered:
         effects.append(Send(AcceptCall(call.call_id)))
+    effects += auto.limited(station, taken, now_s)
     effects.append(StartTimer(Timer("connect", call.call_id), station.settings.connect_timeout_s))
     return after, tuple(effects)
 

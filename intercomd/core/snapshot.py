@@ -52,6 +52,7 @@ class SavedCall(msgspec.Struct, frozen=True, omit_defaults=True):
     answered_at: float | None = None
     peer_name: str = ""
     route: Route = Route.SPEAKER
+    auto: bool = False
 
 
 class Tombstone(msgspec.Struct, frozen=True, omit_defaults=True):

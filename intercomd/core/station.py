@@ -74,6 +74,11 @@ class Settings(msgspec.Struct, frozen=True):
     ending_limit_s: float = 2.0
     restored_tone_s: float = 0.4
     """From the tone that announces a restored call to its microphone."""
+    auto_answer: tuple[IdentityId, ...] = ()
+    """Whose calls are answered without a person."""
+    auto_answer_after_s: float = 4.0
+    auto_limit_s: float = 120.0
+    """So long the microphone is open to somebody whom no person here has answered, at most."""
 
 
 class Call(msgspec.Struct, frozen=True):
@@ -100,6 +105,10 @@ class Call(msgspec.Struct, frozen=True):
     """What flash says of it; a restored call starts from here."""
     was_up: bool = False
     """Audio has flowed in this process's life of the call."""
+    auto: bool = False
+    """Answered, or about to be, without a person."""
+    queued: int | None = None
+    """The caller's place in the queue for the called side."""
 
 
 class Failure(msgspec.Struct, frozen=True):
@@ -149,6 +158,7 @@ def snapshot_of(station: Station) -> Snapshot:
             answered_at=call.answered_at,
             peer_name=call.peer_name,
             route=station.route,
+            auto=call.auto,
         )
     return Snapshot(saved, station.tombstones, station.volumes)
 

@@ -17,6 +17,9 @@ from intercomd.core.protocol import (
     HUB_HEARTBEAT_EVENT,
     NOTICES,
     BadMessage,
+    Code,
+    DoorCommand,
+    DoorReply,
     Heartbeat,
     Notice,
     Reply,
@@ -98,6 +101,11 @@ class Line:
         return self._received(self.attempt, event, arguments)
 
 
+def no_door(_: DoorCommand) -> DoorReply:
+    """The answer of whoever has no opener."""
+    return DoorReply(ok=False, code=Code.NO_DOOR, message="there is no door opener here")
+
+
 class SupervisedSignalling:
     """`ports.Signalling` over the connections that `carrier` makes."""
 
@@ -119,11 +127,13 @@ class SupervisedSignalling:
         on_link: Callable[[bool], None],
         on_notice: Callable[[Notice], None],
         on_hub_time: Callable[[float], None] = lambda _: None,
+        on_door: Callable[[DoorCommand], DoorReply] = no_door,
     ) -> None:
         """Until cancelled. What a callback raises ends it: a station that does not hear would be worse."""
         assert self._crash is None, "the link runs already"
         self._state = link.Link(self._limits)
         self._on_link, self._on_notice, self._on_hub_time = on_link, on_notice, on_hub_time
+        self._on_door = on_door
         self._crash = crash = asyncio.get_running_loop().create_future()
         try:
             self._hear(link.Started(time.monotonic()))
@@ -247,6 +257,8 @@ class SupervisedSignalling:
             if attempt == self._state.attempt and (hub_s := _time(arguments)) is not None:
                 self._on_hub_time(hub_s)
             return {"ok": True}
+        if event == DoorCommand.event:
+            return self._commanded(attempt, arguments)
         try:
             notice = _notice(event, arguments)
         except BadMessage as error:
@@ -257,6 +269,21 @@ class SupervisedSignalling:
                 self._on_notice(notice)
             except Exception as error:  # noqa: BLE001  (an interpreter's main: the error ends `run`)
                 self._fail(error)
+        return None
+
+    def _commanded(self, attempt: int, arguments: tuple[Json, ...]) -> Json:
+        """Only by the connection that stands: what an older one still brings is not carried out."""
+        try:
+            command = decode(DoorCommand, _only(arguments))
+        except BadMessage as error:
+            self._complain(DoorCommand.event, str(error))
+            return encode(DoorReply(ok=False, code=Code.BAD_REQUEST, message=str(error)[:512]))
+        if attempt != self._state.attempt or self._state.phase is not link.Phase.UP or self._crash is None:
+            return encode(DoorReply(ok=False, code=Code.TRY_AGAIN, message="it came by a connection that is over"))
+        try:
+            return encode(self._on_door(command))
+        except Exception as error:  # noqa: BLE001  (an interpreter's main: the error ends `run`)
+            self._fail(error)
         return None
 
     def _complain(self, event: str, reason: str) -> None:

@@ -48,6 +48,11 @@ def loop_of(tone: Tone) -> Pcm:
         case Tone.LOCATE:
             steps = [_bell(pitch_hz, 0.25, -8.0) for pitch_hz in (_C5, _E5, _G5, _C6)]
             return _loop([_overlapped(steps, 0.12)], 1.2)
+        case Tone.QUEUED:
+            return _loop([_beep(425.0, 0.15, -20.0), _pause(0.15), _beep(425.0, 0.15, -20.0)], 4.0)
+        case Tone.ANNOUNCED:
+            steps = [_bell(pitch_hz, 0.3, -8.0) for pitch_hz in (_G5, _E5, _G5)]
+            return _loop([_overlapped(steps, 0.16)], 1.0)
         case Tone.RECONNECTING:
             return _loop([_beep(330.0, 0.12, -28.0), _pause(0.12), _beep(330.0, 0.12, -28.0)], 2.0)
         case _:
@@ -63,6 +68,14 @@ def jingle_of(jingle: Jingle) -> Pcm:
             return _whole([_beep(_A5, 0.07, -18.0), _pause(0.03), _beep(_A5 * 1.5, 0.09, -18.0)])
         case Jingle.RESTORED:
             return _whole([_beep(_C5, 0.08, -16.0), _beep(_E5, 0.08, -16.0), _beep(_C6, 0.13, -16.0)])
+        case Jingle.TALK_LIMIT:
+            return _whole([_beep(_C6, 0.1, -16.0), _pause(0.06), _beep(_C6, 0.1, -16.0)])
+        case Jingle.PROLONGED:
+            return _whole([_beep(_G5, 0.07, -18.0), _pause(0.03), _beep(_C6, 0.14, -18.0)])
+        case Jingle.DOOR_OPENED:
+            return _whole([_beep(_E5, 0.08, -16.0), _beep(_A5, 0.08, -16.0), _beep(_E5 * 2, 0.12, -16.0)])
+        case Jingle.REFUSED:
+            return _whole([_buzz(233.0, 0.11, -14.0), _pause(0.06), _buzz(233.0, 0.11, -14.0)])
         case Jingle.ENDED:
             return _whole([_beep(_G5, 0.09, -18.0), _pause(0.03), _beep(_C5, 0.16, -18.0)])
 

@@ -4,6 +4,7 @@
 - `error.*`: the five `ErrorKind`s in residents' words, by the kind's value;
 - `code.*` and `advice.*`: what happened and what to do, by the `ErrorCode`'s name (advice where it has one);
 - `fault.*`: what a station with a faulty configuration writes, `spoken.*`: what it says (`speaking`);
+- `door.*`: what came of opening somebody else's door, by the protocol's code;
 - `button.*`, `led.*`, `page.*`: the panel's labels; `ctl.*`: what `intercomctl` writes.
 """
 
