@@ -36,3 +36,7 @@ class HubClock:
         clock that was once a year ahead would stay so for a year."""
         self._kept_s = max(self._kept_s, kept_s)
         self.adjust()
+
+    def follow(self, now_s: float) -> None:
+        """Be as late as that: the clock of the database that several processes share."""
+        self._offset_s = now_s - self._monotonic()

@@ -1,21 +1,20 @@
-"""The hub's tables, and the one connection through which everything is read and written.
+"""The hub's database: one SQLite file for one process, or a PostgreSQL that several processes share. Which of them is
+only a matter of the URL.
 
-Exactly one: SQLite up to 3.51.2 can lose a WAL reset when two connections checkpoint at once. A transaction
-holds the connection's lock; a lock file beside the database keeps a second process away."""
+Both compile the statements of `sqlalchemy.dialects.postgresql.insert` (SQLite took ON CONFLICT from PostgreSQL; it does
+not work the other way round), and the suite runs on both."""
 
-import asyncio
-import fcntl
-import os
-import stat
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from pathlib import Path
 
 import sqlalchemy as sa
-from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
-from sqlalchemy.pool import StaticPool
+from sqlalchemy.exc import ArgumentError
+from sqlalchemy.ext.asyncio import AsyncConnection
 
+from intercomd.hub.backend import Backend, Conflict, DatabaseError
+from intercomd.hub.postgres import Postgres
+from intercomd.hub.sqlite import Sqlite, claimed
 from intercomd.hub.tables import (
     SCHEMA,
     administrator_tokens,
@@ -35,6 +34,7 @@ from intercomd.hub.tables import (
 
 __all__ = [
     "SCHEMA",
+    "Conflict",
     "Database",
     "DatabaseError",
     "administrator_tokens",
@@ -45,6 +45,7 @@ __all__ = [
     "calls",
     "claimed",
     "identities",
+    "is_shared",
     "members",
     "metadata",
     "open_legs",
@@ -54,155 +55,106 @@ __all__ = [
     "tokens",
 ]
 
-BUSY_TIMEOUT_MS = 5000
-TRANSACTION_LIMIT_S = 10.0
-"""A transaction that takes longer means a disk that hangs: nothing can be promised to anybody any more."""
+Heard = Callable[[str, str], None]
+"""A channel and what was said on it."""
 
 
-class DatabaseError(Exception):
-    """The database cannot be opened, read or written; the text says why and what to do."""
+def is_shared(url: str) -> bool:
+    """Whether several processes may use this database at once. Raises `DatabaseError` for a URL that names none of the
+    two kinds."""
+    return _parsed(url).get_backend_name() == "postgresql"
 
 
 def path_of(url: str) -> Path:
     """The file behind a `sqlite+aiosqlite:///` URL. Raises `DatabaseError` for any other."""
-    parsed = sa.make_url(url)
+    parsed = _parsed(url)
     if parsed.get_backend_name() != "sqlite" or not parsed.database:
-        raise DatabaseError(f"hub.database_url {parsed.render_as_string()}: only SQLite files are supported")
+        raise DatabaseError(f"hub.database_url {parsed.render_as_string()}: only SQLite has a file")
     return Path(parsed.database)
 
 
-@contextmanager
-def claimed(path: Path) -> Iterator[None]:
-    """Hold the lock file beside the database, for one process at a time. Raises `DatabaseError` when it is
-    held."""
-    lock = path.with_name(path.name + ".lock")
+def _parsed(url: str) -> sa.URL:
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    except OSError as error:
-        raise DatabaseError(f"{lock}: {error.strerror}; the hub's user must own {path.parent}") from error
-    try:
-        _lock(descriptor, path)
-        _inherit_owner(path.parent, lock)
-        yield
-    finally:
-        os.close(descriptor)
-
-
-def _lock(descriptor: int, path: Path) -> None:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        raise DatabaseError(f"{path} is in use by another hub or admin command; end it first") from error
-
-
-def _inherit_owner(directory: Path, *files: Path) -> None:
-    """What root creates for the hub must belong to the hub's user."""
-    if os.geteuid() == 0:
-        owner = directory.stat()
-        for file in files:
-            os.chown(file, owner.st_uid, owner.st_gid)
+        parsed = sa.make_url(url)
+    except (ArgumentError, ValueError) as error:
+        # The URL itself may hold a password.
+        raise DatabaseError("hub.database_url is no URL; see `[hub] database_url` in the README") from error
+    if parsed.drivername not in ("sqlite+aiosqlite", "postgresql+asyncpg"):
+        raise DatabaseError(
+            f"hub.database_url {parsed.render_as_string()}: it must begin with sqlite+aiosqlite:/// or "
+            "postgresql+asyncpg://"
+        )
+    return parsed
 
 
 class Database:
-    """One connection for the life of the process. `async with database.transaction() as connection`."""
+    """`async with database.transaction() as connection`. `password`: instead of one in the URL."""
 
-    def __init__(self, url: str) -> None:
-        self.path = path_of(url)
-        self._url = url
-        self._lock = asyncio.Lock()
-        self._engine: AsyncEngine | None = None
-        self._connection: AsyncConnection | None = None
+    def __init__(self, url: str, password: str = "") -> None:
+        self.is_shared = is_shared(url)
+        self._postgres: Postgres | None = None
+        self._sqlite: Sqlite | None = None
+        if self.is_shared:
+            parsed = _parsed(url)
+            self._postgres = Postgres(parsed.set(password=password) if password else parsed)
+        else:
+            self._sqlite = Sqlite(_parsed(url), path_of(url))
+
+    @property
+    def _backend(self) -> Backend:
+        backend = self._postgres or self._sqlite
+        assert backend is not None, "one of the two"
+        return backend
+
+    @property
+    def name(self) -> str:
+        """For people: a path, or a URL without its password."""
+        return self._backend.name
+
+    @property
+    def path(self) -> Path:
+        """Of SQLite's file. Raises `DatabaseError` where there is none."""
+        if self._sqlite is None:
+            raise DatabaseError(f"{self.name} is no file")
+        return self._sqlite.path
+
+    @contextmanager
+    def claimed(self) -> Iterator[None]:
+        """Keep other processes away from a file; PostgreSQL serves several. Raises `DatabaseError`."""
+        if self._sqlite is None:
+            yield
+            return
+        with claimed(self._sqlite.path):
+            yield
 
     async def open(self) -> None:
-        """Create or check the file. Raises `DatabaseError`."""
-        self._engine = create_async_engine(self._url, poolclass=StaticPool)
-        is_new = not self.path.exists()
-        try:
-            async with asyncio.timeout(TRANSACTION_LIMIT_S):
-                self._connection = await self._engine.connect()
-                await self._configure(self._connection)
-                await self._migrate(self._connection)
-        except (SQLAlchemyError, OSError, TimeoutError) as error:
-            await self.close()
-            raise DatabaseError(f"{self.path}: {_reason(error)}; restore it from a backup, or free space") from error
-        except DatabaseError:
-            await self.close()
-            raise
-        if is_new:
-            self.path.chmod(stat.S_IRUSR | stat.S_IWUSR)
-            _inherit_owner(self.path.parent, *self.path.parent.glob(self.path.name + "*"))
+        """Make the tables, or bring them to this version's schema. Raises `DatabaseError`."""
+        await self._backend.open()
 
     async def close(self) -> None:
         """Idempotent."""
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            await connection.close()
-        engine, self._engine = self._engine, None
-        if engine is not None:
-            await engine.dispose()
+        await self._backend.close()
 
-    @asynccontextmanager
-    async def transaction(self) -> AsyncIterator[AsyncConnection]:
-        """Committed on leaving, rolled back on an exception. Raises `DatabaseError`; what the block itself
-        raises passes through. `TimeoutError` means that the disk hangs: the process should end."""
-        async with self._lock:
-            if self._connection is None:
-                raise DatabaseError(f"{self.path} is closed")
-            try:
-                async with asyncio.timeout(TRANSACTION_LIMIT_S), self._connection.begin():
-                    yield self._connection
-            except SQLAlchemyError as error:
-                raise DatabaseError(f"{self.path}: {_reason(error)}") from error
+    def transaction(self) -> AbstractAsyncContextManager[AsyncConnection]:
+        """Committed on leaving, rolled back on an exception. Raises `DatabaseError` (`Conflict` where to try again is
+        right); what the block itself raises passes through. SQLite's `TimeoutError` means that the disk hangs: the
+        process should end."""
+        return self._backend.transaction()
 
     async def probe(self) -> None:
         """Write something that changes nothing. Raises `DatabaseError`."""
-        async with self.transaction() as connection:
-            await connection.exec_driver_sql(f"PRAGMA user_version = {SCHEMA}")
+        await self._backend.probe()
 
-    @staticmethod
-    async def _configure(connection: AsyncConnection) -> None:
-        """Asserted, not assumed: other settings lose acknowledged commits at a power cut."""
-        for pragma, expected in (
-            (f"busy_timeout={BUSY_TIMEOUT_MS}", BUSY_TIMEOUT_MS),
-            ("journal_mode=WAL", "wal"),
-            ("synchronous=FULL", 2),
-            ("foreign_keys=ON", 1),
-        ):
-            await connection.exec_driver_sql(f"PRAGMA {pragma}")
-            name = pragma.partition("=")[0]
-            value = (await connection.exec_driver_sql(f"PRAGMA {name}")).scalar()
-            if value != expected:
-                raise DatabaseError(f"SQLite took {name} = {value!r} instead of {expected!r}")
-        await connection.rollback()
+    async def announce(self, channel: str, words: str = "") -> None:
+        """Tell every process that listens; nothing where there is only this one. Raises `DatabaseError`."""
+        if self._postgres is not None:
+            await self._postgres.announce(channel, words)
 
-    @staticmethod
-    async def _migrate(connection: AsyncConnection) -> None:
-        version = (await connection.exec_driver_sql("PRAGMA user_version")).scalar() or 0
-        if version > SCHEMA:
-            raise DatabaseError(
-                f"the database has schema {version}, this version knows {SCHEMA}; install the newer one"
-            )
-        if version < SCHEMA:
-            await connection.run_sync(metadata.create_all)
-            await connection.run_sync(_add_columns)
-            await connection.exec_driver_sql(f"PRAGMA user_version = {SCHEMA}")
-        await connection.commit()
-
-
-def _add_columns(connection: sa.Connection) -> None:
-    """What an older version's tables lack. Adding a column that may be NULL touches no row (SQLite, ALTER TABLE)."""
-    inspector = sa.inspect(connection)
-    for table in metadata.sorted_tables:
-        there = {column["name"] for column in inspector.get_columns(table.name)}
-        for column in table.columns:
-            if column.name not in there:
-                kind = column.type.compile(connection.dialect)
-                connection.exec_driver_sql(f'ALTER TABLE {table.name} ADD COLUMN "{column.name}" {kind}')
-
-
-def _reason(error: Exception) -> str:
-    """The driver's own words, without SQL and its parameters (which may hold what does not belong in a
-    log)."""
-    origin = getattr(error, "orig", None)
-    return str(origin or type(error).__name__)
+    @asynccontextmanager
+    async def listening(self, channels: Sequence[str], heard: Heard) -> AsyncIterator[Callable[[], Awaitable[None]]]:
+        """Hear what is announced, as long as what is yielded (a look whether the connection lives) does not raise
+        `DatabaseError`. PostgreSQL only."""
+        if self._postgres is None:
+            raise DatabaseError(f"{self.name} announces nothing")
+        async with self._postgres.listening(channels, heard) as look:
+            yield look

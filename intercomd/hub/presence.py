@@ -1,7 +1,7 @@
 """Who is connected: a set of sockets per device. A late disconnect of an old socket never removes a new
 one."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 from intercomd.core.legs import Endpoint, Party
@@ -21,6 +21,7 @@ class Socket:
     connected_at: float
     resynced: bool = False
     owes_beat: bool = False
+    capabilities: frozenset[str] = frozenset()
 
     @property
     def endpoint(self) -> Endpoint:
@@ -28,9 +29,12 @@ class Socket:
 
 
 class Presence:
-    """All sockets, by their id, by device, by identity."""
+    """All sockets, by their id, by device, by identity. `elsewhere` are the devices that other processes of this hub
+    have connections to, `on_change` hears of each device that comes or goes here."""
 
     def __init__(self) -> None:
+        self.elsewhere: Mapping[IdentityId, tuple[Party, ...]] = {}
+        self.on_change: Callable[[Endpoint], None] = lambda _endpoint: None
         self._sockets: dict[str, Socket] = {}
         self._devices: dict[IdentityId, dict[Endpoint, dict[str, Socket]]] = {}
 
@@ -38,6 +42,7 @@ class Presence:
         self._sockets[socket.sid] = socket
         devices = self._devices.setdefault(socket.party.identity, {})
         devices.setdefault(socket.endpoint, {})[socket.sid] = socket
+        self.on_change(socket.endpoint)
 
     def remove(self, sid: str) -> Socket | None:
         """The socket that was removed, None if it was not there."""
@@ -50,6 +55,7 @@ class Presence:
             del devices[socket.endpoint]
         if not devices:
             del self._devices[socket.party.identity]
+        self.on_change(socket.endpoint)
         return socket
 
     def get(self, sid: str) -> Socket | None:
@@ -70,7 +76,12 @@ class Presence:
 
     def online(self, identities: tuple[IdentityId, ...]) -> Mapping[IdentityId, tuple[Party, ...]]:
         """The devices of these identities, as admission asks for them."""
-        return {
-            identity: tuple(next(iter(sockets.values())).party for sockets in self._devices.get(identity, {}).values())
-            for identity in identities
-        }
+        return {identity: (*self._here(identity), *self._elsewhere(identity)) for identity in identities}
+
+    def _here(self, identity: IdentityId) -> Iterator[Party]:
+        for sockets in self._devices.get(identity, {}).values():
+            yield next(iter(sockets.values())).party
+
+    def _elsewhere(self, identity: IdentityId) -> Iterator[Party]:
+        here = self._devices.get(identity, {})
+        return (party for party in self.elsewhere.get(identity, ()) if party.endpoint not in here)

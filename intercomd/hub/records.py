@@ -73,16 +73,21 @@ async def write(database: Database, changes: Sequence[Change], figures: Sequence
     """Commit the new state of each of these calls (each call once), the records of those that have ended, and figures
     of ended calls. Raises `DatabaseError`; then nothing of it is written."""
     async with database.transaction() as connection:
-        if changes:
-            await _write_states(connection, changes)
-        ended = [call for _, call in changes if call.phase is HubPhase.ENDED]
-        if ended:
-            await connection.execute(_INSERT_RECORD, [_record_row(call) for call in ended])
-            await connection.execute(_INSERT_PARTY, [row for call in ended for row in _party_rows(call)])
-            await _take_over(connection, ended)
-        if figures:
-            rows = [leg_row(item.call_id, item.by.identity, item.role, item.metrics) for item in figures]
-            await connection.execute(_UPSERT_FIGURES, rows)
+        await put(connection, changes, figures)
+
+
+async def put(connection: AsyncConnection, changes: Sequence[Change], figures: Sequence[Figures] = ()) -> None:
+    """The same within a transaction."""
+    if changes:
+        await _write_states(connection, changes)
+    ended = [call for _, call in changes if call.phase is HubPhase.ENDED]
+    if ended:
+        await connection.execute(_INSERT_RECORD, [_record_row(call) for call in ended])
+        await connection.execute(_INSERT_PARTY, [row for call in ended for row in _party_rows(call)])
+        await _take_over(connection, ended)
+    if figures:
+        rows = [leg_row(item.call_id, item.by.identity, item.role, item.metrics) for item in figures]
+        await connection.execute(_UPSERT_FIGURES, rows)
 
 
 async def upload(database: Database, uploader: IdentityId, records: Sequence[CallRecord]) -> None:
@@ -155,7 +160,9 @@ async def _write_states(connection: AsyncConnection, changes: Sequence[Change]) 
     ]
     await connection.execute(_UPSERT_CALL, rows)
     freed = [row for before, call in changes if before is not None for row in _leg_keys(before, call)]
+    # In one order everywhere: two processes that take the same legs must not wait for each other.
     taken = [row for before, call in changes for row in _leg_keys(call, before)]
+    taken.sort(key=lambda row: (row["identity"], row["instance"]))
     # First all that is freed: a device may have left one call for the next in one batch.
     if freed:
         await connection.execute(_FREE_LEG, [{f"its_{name}": value for name, value in row.items()} for row in freed])

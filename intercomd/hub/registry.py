@@ -7,14 +7,14 @@ who is present is compared with the calls again every second until the database 
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, tzinfo
 
 from intercomd.core import waiting
-from intercomd.core.admission import Silence, free_parties
+from intercomd.core.admission import free_parties
 from intercomd.core.legs import Endpoint, HubCall, Limits, Party, view
-from intercomd.core.protocol import CallState, Code, EndCall, HubPhase, InitiateCall, KnownCall, Notice, Reply
+from intercomd.core.protocol import CallState, EndCall, HubPhase, InitiateCall, KnownCall, Reply
 from intercomd.core.switch import handle
 from intercomd.core.switchboard import (
     Answer,
@@ -33,9 +33,9 @@ from intercomd.core.switchboard import (
 )
 from intercomd.errors import ErrorCode
 from intercomd.hub import chronicle, records, ringing
+from intercomd.hub.calls import NOT_NOW, Calls, Deliver, has_freed
 from intercomd.hub.clock import HubClock
 from intercomd.hub.database import Database, DatabaseError
-from intercomd.hub.directory import Directory
 from intercomd.hub.ledger import Ledger
 from intercomd.hub.presence import Presence
 from intercomd.hub.records import Figures
@@ -43,10 +43,6 @@ from intercomd.ids import CallId, IdentityId
 from intercomd.ports import Journal
 
 RETRY_S = 1.0
-
-Deliver = Callable[[Endpoint, Notice], Awaitable[None]]
-OnChange = Callable[[HubCall | None, HubCall], None]
-OnMeasured = Callable[[Iterable[Figures]], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,9 +55,8 @@ class _Decision:
     reply: asyncio.Future[Reply]
 
 
-class Registry:
-    """Every call. All methods on the event loop; `run` is the writer and must be running for anything to be
-    answered."""
+class Registry(Calls):
+    """In one process: `run` is the writer."""
 
     def __init__(
         self,
@@ -74,20 +69,7 @@ class Registry:
         limits: Limits,
         zone: tzinfo = UTC,
     ) -> None:
-        self.directory = Directory()
-        self.is_writing = True
-        """Whether the last commit succeeded."""
-        self.on_change: OnChange = lambda _before, _after: None
-        """Hears of each new state when it is written."""
-        self.on_measured: OnMeasured = lambda _figures: None
-        """Hears of the figures that are kept with records."""
-        self._database = database
-        self._presence = presence
-        self._deliver = deliver
-        self._journal = journal
-        self._clock = clock
-        self._limits = limits
-        self._zone = zone
+        super().__init__(database, presence, deliver, journal, clock=clock, limits=limits, zone=zone)
         self._ledger = Ledger()
         self._figures: dict[tuple[CallId, Endpoint], Figures] = {}
         self._timers: dict[CallId, asyncio.TimerHandle] = {}
@@ -249,7 +231,7 @@ class Registry:
             self._wake.set()
         else:
             reply.set_result(Reply(ok=True))
-        if _has_freed(before, after):
+        if has_freed(before, after):
             self.review()
         return reply
 
@@ -297,9 +279,8 @@ class Registry:
             if decision.after is not decision.before:
                 self._ledger.replace(decision.after, decision.before)
                 self._arm(decision.after, decision.before, at_least_s=RETRY_S)
-        refused = Reply(ok=False, code=Code.TRY_AGAIN, message="the hub cannot write its database at the moment")
         for decision in undone:
-            _resolve(decision.reply, refused)
+            _resolve(decision.reply, NOT_NOW)
 
     async def _recover(self, error: DatabaseError) -> None:
         """Try once a second until something can be written; then decide again what nobody will ask for
@@ -343,9 +324,6 @@ class Registry:
             return ()
         return free_parties(self._ledger.legs, self._presence.online(pending), pending, self._silence(now_s))
 
-    def _silence(self, now_s: float) -> Silence:
-        return ringing.silence(self.directory, now_s, self._zone)
-
     # ------------------------------------------------------------------------------------- leases, memory
 
     def _arm(self, before: HubCall | None, after: HubCall | None, at_least_s: float = 0.0) -> None:
@@ -375,13 +353,6 @@ class Registry:
         for call in (await records.load(self._database, missing)).values():
             if self._ledger.get(call.call_id) is None and call.phase is HubPhase.ENDED:
                 self._ledger.remember(call)
-
-
-def _has_freed(before: HubCall | None, after: HubCall | None) -> bool:
-    """Whether a device may have got free by this."""
-    if before is None or after is before:
-        return False
-    return after is None or len(after.open_legs) < len(before.open_legs)
 
 
 def _resolve(future: asyncio.Future[Reply], reply: Reply) -> None:

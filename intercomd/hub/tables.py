@@ -137,6 +137,19 @@ call_parties = sa.Table(
     sa.Column("created_at", sa.Float, nullable=False),
     sa.Index("call_parties_by_time", "identity", "created_at"),
 )
+door_openings = sa.Table(
+    "door_openings",
+    metadata,
+    # Every attempt to have a door opened, also those that were refused.
+    sa.Column("command_id", sa.String, primary_key=True),
+    sa.Column("at", sa.Float, nullable=False, index=True),
+    sa.Column("who", sa.String, nullable=False),
+    sa.Column("station_id", sa.String, nullable=False),
+    sa.Column("call_id", sa.String),
+    # "opened", "unconfirmed" (as long as no answer is known), or the refusal's code in the protocol.
+    sa.Column("outcome", sa.String, nullable=False),
+    sa.Column("reason", sa.String, nullable=False, server_default=""),
+)
 call_legs = sa.Table(
     "call_legs",
     metadata,
@@ -186,6 +199,8 @@ devices = sa.Table(
     sa.Column("process", sa.String, primary_key=True, index=True),
     sa.Column("name", sa.String, nullable=False),
     sa.Column("role", sa.String, nullable=False),
+    # What it can do, as it said when it connected; words with a space between them.
+    sa.Column("capabilities", sa.String, nullable=False, server_default=""),
 )
 outbox = sa.Table(
     "outbox",
@@ -215,4 +230,10 @@ call_members = sa.Table(
     # For whom an open call is, whether it rings there or not.
     sa.Column("identity", sa.String, primary_key=True),
     sa.Column("call_id", sa.String, primary_key=True, index=True),
+)
+queued_calls = sa.Table(
+    "queued_calls",
+    metadata,
+    # The calls whose caller waits in a queue: mostly none.
+    sa.Column("call_id", sa.String, primary_key=True),
 )
