@@ -16,7 +16,8 @@ from intercomd.errors import ErrorCode
 from intercomd.hub import records, sessions
 from intercomd.hub.clock import HubClock
 from intercomd.hub.database import Database, DatabaseError
-from intercomd.hub.directory import Identity, digest
+from intercomd.hub.directory import Identity, Role, digest
+from intercomd.hub.doors import Offered
 from intercomd.hub.limits import CONNECTS, Buckets
 from intercomd.hub.presence import Presence
 from intercomd.hub.registry import Registry
@@ -55,8 +56,17 @@ class Reachable(msgspec.Struct, frozen=True):
     online: bool
 
 
+class OwnDoor(msgspec.Struct, frozen=True):
+    """A station that is there, with a door that this resident may open: always, or in a call with it."""
+
+    id: str
+    name: str
+    when: Literal["always", "in_call"]
+
+
 class Reachables(msgspec.Struct, frozen=True):
     entries: tuple[Reachable, ...]
+    doors: tuple[OwnDoor, ...]
 
 
 class OwnCall(msgspec.Struct, frozen=True, rename="camel"):
@@ -87,6 +97,8 @@ class Residents:
         site: Site,
         journal: Journal,
         on_change: Callable[[], Awaitable[None]],
+        *,
+        door: Callable[[IdentityId, IdentityId], Offered | None],
     ) -> None:
         self._database = database
         self._registry = registry
@@ -95,6 +107,7 @@ class Residents:
         self._site = site
         self._journal = journal
         self._on_change = on_change
+        self._door = door
         self._failures = Buckets(CONNECTS)
 
     def routes(self) -> tuple[Route, ...]:
@@ -106,8 +119,8 @@ class Residents:
             Route("POST", session, self._sign_in, "Sign in, by an invitation.", body=SignIn, answer=SignedIn,
                   refusals=limits),
             Route("DELETE", session, self._sign_out, "Sign out.", answer=SignedIn, refusals=(403, 503)),
-            Route("GET", "/api/directory", self._directory, "Whom this resident may call.", Who.RESIDENT,
-                  answer=Reachables, refusals=(401,)),
+            Route("GET", "/api/directory", self._directory, "Whom this resident may call, and whose door open.",
+                  Who.RESIDENT, answer=Reachables, refusals=(401,)),
             Route("GET", "/api/calls", self._calls, "This resident's calls, the newest first.", Who.RESIDENT,
                   (before, limit), answer=OwnCalls, refusals=(400, 401, 503)),
         )  # fmt: skip
@@ -169,7 +182,7 @@ class Residents:
             {"id": entry.id, "name": entry.name, "role": entry.role.value, "online": self._is_online(who, entry.id)}
             for entry in self._registry.directory.may_call(who.id)
         ]
-        return web.json_response({"entries": entries})
+        return web.json_response({"entries": entries, "doors": self._doors(who)})
 
     async def _calls(self, request: web.Request) -> web.Response:
         """This resident's calls, the newest first: `?before=UNIX_TIME&limit=N`."""
@@ -189,6 +202,11 @@ class Residents:
 
     def _who(self, request: web.Request) -> Identity | None:
         return self._registry.directory.by_session(self._site.session_of(request), self._clock.now_s())
+
+    def _doors(self, who: Identity) -> list[dict[str, str]]:
+        stations = (each for each in self._registry.directory.identities.values() if each.role is Role.STATION)
+        found = ((station, self._door(who.id, station.id)) for station in stations)
+        return [{"id": station.id, "name": station.name, "when": when} for station, when in found if when is not None]
 
     def _is_online(self, who: Identity, entry: IdentityId) -> bool:
         others = tuple(member for member in self._registry.directory.resolve(entry) if member != who.id)

@@ -20,6 +20,7 @@ from intercomd.hub.bundle import PageError
 from intercomd.hub.clock import HubClock
 from intercomd.hub.database import Database, DatabaseError, claimed
 from intercomd.hub.metrics import Metrics
+from intercomd.hub.doors import Doors, Offered
 from intercomd.hub.office import Office
 from intercomd.hub.operations import Operations
 from intercomd.hub.presence import Presence, Socket
@@ -36,6 +37,7 @@ from intercomd.hub.web import Web
 from intercomd.ports import Journal
 
 DRAIN_LIMIT_S = 3.0
+from intercomd.ids import IdentityId
 SHUTDOWN_LIMIT_S = 2.0
 SPREAD_S = 2.0
 """A full house is let go over this time."""
@@ -92,8 +94,9 @@ class HubServer:
         self._site = Site.of(settings)
         self._web = Web(self._registry, ice, _page(), is_secure=self._site.secure)
         self._residents = Residents(
-            self._database, self._registry, self._presence, self._clock, self._site, journal, self._directory_changed
-        )
+            self._database, self._registry, self._presence, self._clock, self._site, journal, self._directory_changed,
+            door=self._offered,
+        )  # fmt: skip
         self._metrics = Metrics()
         self._pulse = Pulse(self._metrics.ticked)
         self._operations = Operations(
@@ -212,6 +215,7 @@ class HubServer:
         await self._signalling.deliver(to, notice)
 
     async def _read_directory(self) -> None:
+        self._signalling.doors = self._doors(transport)
         self._registry.directory = await directory.read(self._database)
         self._operations.has_directory = True
 
@@ -220,6 +224,21 @@ class HubServer:
         await self._read_directory()
         self._signalling.revoke()
 
+
+    def _offered(self, who: IdentityId, station: IdentityId) -> Offered | None:
+        return self._signalling.doors.offered(who, station)
+
+    def _doors(self, transport: Transport[Socket]) -> Doors:
+        return Doors(
+            self._database,
+            self._presence,
+            self._journal,
+            self._clock,
+            directory=lambda: self._registry.directory,
+            call=self._registry.find,
+            tell=transport.tell,
+            ask=lambda socket, event, payload, limit_s: transport.ask(socket.sid, event, payload, limit_s),
+        )
 
 def _database(settings: Hub) -> Database:
     try:

@@ -26,6 +26,8 @@ from intercomd.core.protocol import (
     Notice,
     RejectCall,
     RejoinCall,
+    OpenDoor,
+    ProlongCall,
     Reply,
     Request,
     Resync,
@@ -45,6 +47,7 @@ from intercomd.hub.directory import Identity, digest
 from intercomd.hub.limits import CONNECTS, EVENTS, OPENINGS, PATIENCE, Buckets
 from intercomd.hub.presence import Presence, Socket
 from intercomd.hub.registry import Registry
+from intercomd.hub.doors import Doors
 from intercomd.hub.transport import Refused
 from intercomd.hub.turn import IceOffer
 from intercomd.ids import InstanceId
@@ -67,12 +70,15 @@ class Wire(Protocol):
 
 
 class Signalling:
-    """The transport's listener. `wire` is set once, by whoever builds the transport."""
+    """The transport's listener. `wire` and `doors` are set once, by whoever builds the transport."""
 
     wire: Wire
 
     def __init__(
         self,
+    quieten: Callable[[IdentityId, float | None], Awaitable[None]]
+    """Nobody rings at this identity until then. Set once, by whoever keeps the directory."""
+    doors: Doors
         registry: Registry,
         presence: Presence,
         database: Database,
@@ -147,6 +153,7 @@ class Signalling:
 
     def _who(self, token: str | None, session: str) -> tuple[Identity, str]:
         """By the token in `auth`, or by the cookie of a page, which has none."""
+            capabilities=frozenset(credentials.capabilities),
         if token is not None:
             token = token.removeprefix("Bearer ")
             identity = self._registry.directory.by_token(token)
@@ -204,6 +211,10 @@ class Signalling:
         socket.heard_s = now_s
         if not self._events.take(socket.party.identity, now_s):
             self.on_refusal(Code.RATE_LIMITED)
+    def takes_long(self, message: object) -> bool:
+        """A door's station is waited for; a hang-up meanwhile is not kept waiting."""
+        return isinstance(message, list) and message[:1] == [OpenDoor.event]
+
             return encode(self._limit(socket, now_s))
         reply = await self._reply(socket, message)
         if reply.code is not None:
@@ -265,6 +276,12 @@ class Signalling:
     async def _return(self, socket: Socket) -> None:
         """Whoever speaks is there, also one that forgot to resync."""
         if not socket.resynced:
+            case OpenDoor():
+                await self._return(socket)
+                return await self.doors.open(socket.endpoint, request)
+            case SetDoNotDisturb():
+                await self.quieten(socket.party.identity, request.until)
+                return Reply(ok=True)
             socket.resynced = True
             await self._registry.returned(socket.party)
 

@@ -67,6 +67,10 @@ class Listener(Protocol[Ticket]):
         ...
 
     async def received(self, sid: str, message: object) -> dict[str, Any]:
+    def takes_long(self, message: object) -> bool:
+        """Whether the answer waits for another device: what the client says next does not wait for it."""
+        ...
+
         """One event: `[name, payload...]` if it has the right shape. Returns the acknowledgement; never
         raises."""
         ...
@@ -176,6 +180,13 @@ class _Server(socketio.AsyncServer):  # type: ignore[misc]
         if sid is None or not self.manager.is_connected(sid, namespace or "/"):
             return
         reply = await self._transport.listener.received(sid, data)
+        answering = self._answer(eio_sid, namespace, id, sid, data)
+        if self._transport.listener.takes_long(data):
+            self._transport.start(answering)
+        else:
+            await answering
+
+    async def _answer(self, eio_sid: str, namespace: str | None, id: int | None, sid: str, data: object) -> None:
         if id is not None:
             await self._send_packet(eio_sid, self.packet_class(packet.ACK, namespace=namespace, id=id, data=[reply]))
 
@@ -228,8 +239,35 @@ class Transport(Generic[Ticket]):
     def drop(self, sid: str) -> None:
         """End a client's connection so that it comes back (no Socket.IO disconnect packet)."""
         eio_sid = self._server.manager.eio_sid_from_sid(sid, "/")
+    async def tell(self, sid: str, event: str, payload: dict[str, Any]) -> None:
+        """`emit` without an acknowledgement."""
+        await self.emit(sid, event, payload)
+
+    async def ask(self, sid: str, event: str, payload: dict[str, Any], limit_s: float) -> object:
+        """The client's acknowledgement. Raises TimeoutError when none comes in time, also from one that is gone."""
+        answer: asyncio.Future[object] = asyncio.get_running_loop().create_future()
+
+        def acknowledged(*arguments: object) -> None:
+            if not answer.done():
+                answer.set_result(arguments[0] if len(arguments) == 1 else arguments)
+
+        try:
+            async with asyncio.timeout(limit_s):
+                await self._server.emit(event, payload, to=sid, callback=acknowledged)
+                return await answer
+        except (EngineIOError, KeyError):
+            raise TimeoutError(f"the connection was closed before {event} was sent") from None
+        finally:
+            self._forget(sid, acknowledged)
+
+    def _forget(self, sid: str, acknowledged: Callable[..., None]) -> None:
+        """The library keeps what is never acknowledged until the client goes."""
+        callbacks = self._server.manager.callbacks.get(sid, {})
+        for key in [key for key, callback in callbacks.items() if callback is acknowledged]:
+            del callbacks[key]
+
         if eio_sid is not None:
-            self._start(self._close(eio_sid, WSCloseCode.TRY_AGAIN_LATER))
+            self.start(self._close(eio_sid, WSCloseCode.TRY_AGAIN_LATER))
 
     async def close(self) -> None:
         """End every connection and the libraries' tasks."""
@@ -307,10 +345,10 @@ class Transport(Generic[Ticket]):
 
     def _no_introduction(self, eio_sid: str) -> None:
         self._strangers.pop(eio_sid, None)
-        self._start(self.punish(eio_sid, "no introduction in time"))
+        self.start(self.punish(eio_sid, "no introduction in time"))
 
-    def _start(self, work: Coroutine[None, None, None]) -> None:
-        """Closing takes a moment when the other side is dead; nobody waits for it."""
+    def start(self, work: Coroutine[None, None, None]) -> None:
+        """What nobody here waits for: closing when the other side is dead, an answer that another device gives."""
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
