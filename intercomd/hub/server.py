@@ -19,8 +19,8 @@ from intercomd.hub.assets import Page
 from intercomd.hub.bundle import PageError
 from intercomd.hub.clock import HubClock
 from intercomd.hub.database import Database, DatabaseError, claimed
-from intercomd.hub.metrics import Metrics
 from intercomd.hub.doors import Doors, Offered
+from intercomd.hub.metrics import Metrics
 from intercomd.hub.office import Office
 from intercomd.hub.operations import Operations
 from intercomd.hub.presence import Presence, Socket
@@ -34,10 +34,10 @@ from intercomd.hub.site import Site
 from intercomd.hub.transport import Transport
 from intercomd.hub.turn import IceOffer
 from intercomd.hub.web import Web
+from intercomd.ids import IdentityId
 from intercomd.ports import Journal
 
 DRAIN_LIMIT_S = 3.0
-from intercomd.ids import IdentityId
 SHUTDOWN_LIMIT_S = 2.0
 SPREAD_S = 2.0
 """A full house is let go over this time."""
@@ -196,6 +196,7 @@ class HubServer:
         routes.attach(app, self.routes)
         transport: Transport[Socket] = Transport(self._signalling, self._site)
         self._signalling.wire = transport
+        self._signalling.doors = self._doors(transport)
         transport.attach(app)
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=SHUTDOWN_LIMIT_S)
         await runner.setup()
@@ -204,26 +205,6 @@ class HubServer:
         site = web.TCPSite(runner, self._settings.listen, self._settings.port, ssl_context=context)
         await site.start()
         self.port = runner.addresses[0][1]
-
-    async def _end_tasks(self) -> None:
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.wait(self._tasks, timeout=SHUTDOWN_LIMIT_S)
-
-    async def _deliver(self, to: Endpoint, notice: Notice) -> None:
-        """The registry tells through the signalling, which is built on the registry."""
-        await self._signalling.deliver(to, notice)
-
-    async def _read_directory(self) -> None:
-        self._signalling.doors = self._doors(transport)
-        self._registry.directory = await directory.read(self._database)
-        self._operations.has_directory = True
-
-    async def _directory_changed(self) -> None:
-        """Revocation acts at once."""
-        await self._read_directory()
-        self._signalling.revoke()
-
 
     def _offered(self, who: IdentityId, station: IdentityId) -> Offered | None:
         return self._signalling.doors.offered(who, station)
@@ -239,6 +220,25 @@ class HubServer:
             tell=transport.tell,
             ask=lambda socket, event, payload, limit_s: transport.ask(socket.sid, event, payload, limit_s),
         )
+
+    async def _end_tasks(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.wait(self._tasks, timeout=SHUTDOWN_LIMIT_S)
+
+    async def _deliver(self, to: Endpoint, notice: Notice) -> None:
+        """The registry tells through the signalling, which is built on the registry."""
+        await self._signalling.deliver(to, notice)
+
+    async def _read_directory(self) -> None:
+        self._registry.directory = await directory.read(self._database)
+        self._operations.has_directory = True
+
+    async def _directory_changed(self) -> None:
+        """Revocation acts at once."""
+        await self._read_directory()
+        self._signalling.revoke()
+
 
 def _database(settings: Hub) -> Database:
     try:

@@ -6,7 +6,7 @@ fault of ours. Who a client is comes from its token alone; nothing in a payload 
 import asyncio
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
 
 from intercomd.core.legs import Endpoint, Party
@@ -24,10 +24,10 @@ from intercomd.core.protocol import (
     Heartbeat,
     InitiateCall,
     Notice,
-    RejectCall,
-    RejoinCall,
     OpenDoor,
     ProlongCall,
+    RejectCall,
+    RejoinCall,
     Reply,
     Request,
     Resync,
@@ -44,13 +44,13 @@ from intercomd.hub import records
 from intercomd.hub.clock import HubClock
 from intercomd.hub.database import Database, DatabaseError
 from intercomd.hub.directory import Identity, digest
+from intercomd.hub.doors import Doors
 from intercomd.hub.limits import CONNECTS, EVENTS, OPENINGS, PATIENCE, Buckets
 from intercomd.hub.presence import Presence, Socket
 from intercomd.hub.registry import Registry
-from intercomd.hub.doors import Doors
 from intercomd.hub.transport import Refused
 from intercomd.hub.turn import IceOffer
-from intercomd.ids import InstanceId
+from intercomd.ids import IdentityId, InstanceId
 from intercomd.ports import Journal
 
 HEARTBEAT_S = 5.0
@@ -73,12 +73,12 @@ class Signalling:
     """The transport's listener. `wire` and `doors` are set once, by whoever builds the transport."""
 
     wire: Wire
-
-    def __init__(
-        self,
     quieten: Callable[[IdentityId, float | None], Awaitable[None]]
     """Nobody rings at this identity until then. Set once, by whoever keeps the directory."""
     doors: Doors
+
+    def __init__(
+        self,
         registry: Registry,
         presence: Presence,
         database: Database,
@@ -149,11 +149,11 @@ class Signalling:
             token_sha256=digest(secret),
             heard_s=now_s,
             connected_at=self._clock.now_s(),
+            capabilities=frozenset(credentials.capabilities),
         )
 
     def _who(self, token: str | None, session: str) -> tuple[Identity, str]:
         """By the token in `auth`, or by the cookie of a page, which has none."""
-            capabilities=frozenset(credentials.capabilities),
         if token is not None:
             token = token.removeprefix("Bearer ")
             identity = self._registry.directory.by_token(token)
@@ -202,6 +202,10 @@ class Signalling:
 
     # ------------------------------------------------------------------------------------------- requests
 
+    def takes_long(self, message: object) -> bool:
+        """A door's station is waited for; a hang-up meanwhile is not kept waiting."""
+        return isinstance(message, list) and message[:1] == [OpenDoor.event]
+
     async def received(self, sid: str, message: object) -> dict[str, Any]:
         """One event of a client; the acknowledgement. Never raises."""
         socket = self._presence.get(sid)
@@ -211,10 +215,6 @@ class Signalling:
         socket.heard_s = now_s
         if not self._events.take(socket.party.identity, now_s):
             self.on_refusal(Code.RATE_LIMITED)
-    def takes_long(self, message: object) -> bool:
-        """A door's station is waited for; a hang-up meanwhile is not kept waiting."""
-        return isinstance(message, list) and message[:1] == [OpenDoor.event]
-
             return encode(self._limit(socket, now_s))
         reply = await self._reply(socket, message)
         if reply.code is not None:
@@ -256,6 +256,12 @@ class Signalling:
                 return Reply(ok=True, calls=calls, server_time=self._clock.now_s(), ice_servers=servers)
             case Heartbeat():
                 return Reply(ok=True, server_time=self._clock.now_s())
+            case OpenDoor():
+                await self._return(socket)
+                return await self.doors.open(socket.endpoint, request)
+            case SetDoNotDisturb():
+                await self.quieten(socket.party.identity, request.until)
+                return Reply(ok=True)
             case UploadRecords():
                 await records.upload(self._database, socket.party.identity, request.records)
                 return Reply(ok=True)
@@ -276,12 +282,6 @@ class Signalling:
     async def _return(self, socket: Socket) -> None:
         """Whoever speaks is there, also one that forgot to resync."""
         if not socket.resynced:
-            case OpenDoor():
-                await self._return(socket)
-                return await self.doors.open(socket.endpoint, request)
-            case SetDoNotDisturb():
-                await self.quieten(socket.party.identity, request.until)
-                return Reply(ok=True)
             socket.resynced = True
             await self._registry.returned(socket.party)
 

@@ -66,11 +66,11 @@ class Listener(Protocol[Ticket]):
         """The client has been told that it is connected."""
         ...
 
-    async def received(self, sid: str, message: object) -> dict[str, Any]:
     def takes_long(self, message: object) -> bool:
         """Whether the answer waits for another device: what the client says next does not wait for it."""
         ...
 
+    async def received(self, sid: str, message: object) -> dict[str, Any]:
         """One event: `[name, payload...]` if it has the right shape. Returns the acknowledgement; never
         raises."""
         ...
@@ -179,7 +179,6 @@ class _Server(socketio.AsyncServer):  # type: ignore[misc]
         sid = self.manager.sid_from_eio_sid(eio_sid, namespace or "/")
         if sid is None or not self.manager.is_connected(sid, namespace or "/"):
             return
-        reply = await self._transport.listener.received(sid, data)
         answering = self._answer(eio_sid, namespace, id, sid, data)
         if self._transport.listener.takes_long(data):
             self._transport.start(answering)
@@ -187,6 +186,7 @@ class _Server(socketio.AsyncServer):  # type: ignore[misc]
             await answering
 
     async def _answer(self, eio_sid: str, namespace: str | None, id: int | None, sid: str, data: object) -> None:
+        reply = await self._transport.listener.received(sid, data)
         if id is not None:
             await self._send_packet(eio_sid, self.packet_class(packet.ACK, namespace=namespace, id=id, data=[reply]))
 
@@ -236,9 +236,6 @@ class Transport(Generic[Ticket]):
         except (EngineIOError, KeyError):
             return  # closed meanwhile: resync repairs it
 
-    def drop(self, sid: str) -> None:
-        """End a client's connection so that it comes back (no Socket.IO disconnect packet)."""
-        eio_sid = self._server.manager.eio_sid_from_sid(sid, "/")
     async def tell(self, sid: str, event: str, payload: dict[str, Any]) -> None:
         """`emit` without an acknowledgement."""
         await self.emit(sid, event, payload)
@@ -266,6 +263,9 @@ class Transport(Generic[Ticket]):
         for key in [key for key, callback in callbacks.items() if callback is acknowledged]:
             del callbacks[key]
 
+    def drop(self, sid: str) -> None:
+        """End a client's connection so that it comes back (no Socket.IO disconnect packet)."""
+        eio_sid = self._server.manager.eio_sid_from_sid(sid, "/")
         if eio_sid is not None:
             self.start(self._close(eio_sid, WSCloseCode.TRY_AGAIN_LATER))
 
