@@ -23,11 +23,6 @@ from intercomd.core.switchboard import (
     with_leg,
 )
 
-BACK_S = 30.0
-"""After the hub's restart: clients that found nobody wait up to 5 s before each further attempt, and a thousand
-come at once."""
-
-
 RETURN_S = 30.0
 """In which every client finds a restarted hub again: a delay of 5 s at most, and an attempt of 20 s."""
 
@@ -141,7 +136,7 @@ def restored(call: HubCall, now_s: float) -> Step:
     else:
         until_s = talk.restored_until_s(call, now_s)
         call = replace(call, talk_until_s=until_s if call.settled_epoch else 0.0, warned=False)
-    gone_s = now_s + max(0.0, BACK_S - call.limits.grace_s)
+    gone_s = now_s + max(0.0, RETURN_S - call.limits.grace_s)
     away = replace(
         call,
         seq=call.seq + SEQ_LEAP,

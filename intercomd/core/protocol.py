@@ -314,6 +314,7 @@ class Code(StrEnum):
     BAD_REQUEST = "bad_request"
     UNKNOWN_EVENT = "unknown_event"
     UNAUTHORISED = "unauthorised"
+    BANNED = "banned"
     PROTOCOL_UNSUPPORTED = "protocol_unsupported"
     RATE_LIMITED = "rate_limited"
     NOT_FOUND = "not_found"
@@ -339,7 +340,7 @@ class Code(StrEnum):
 
 class Reply(Struct, frozen=True):
     """The acknowledgement of every request. `call` is the state after it, where the request is about a call;
-    the other fields belong to `resync` and `heartbeat`."""
+    the other fields belong to `resync` and `heartbeat`. `do_not_disturb_until`: as this identity has asked for."""
 
     ok: bool
     code: Code | None = None
@@ -347,6 +348,7 @@ class Reply(Struct, frozen=True):
     call: CallState | None = None
     calls: tuple[CallState, ...] | UnsetType = UNSET
     server_time: float | UnsetType = UNSET
+    do_not_disturb_until: float | UnsetType = UNSET
     ice_servers: list[IceServer] | UnsetType = UNSET
 
 

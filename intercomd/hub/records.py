@@ -236,8 +236,23 @@ def _record_row(call: HubCall) -> dict[str, Any]:
 
 
 def _party_rows(call: HubCall) -> list[dict[str, Any]]:
+    """Whom it was for, and who of them was rung: in a sequence one after another, whoever they escalate to last."""
     concerned = dict.fromkeys((call.caller.party.identity, *call.members))
-    return [{"identity": who, "call_id": call.call_id, "created_at": call.created_at} for who in concerned]
+    rung = {leg.party.identity: leg for leg in reversed(call.callees)}
+    return [
+        {
+            "identity": who,
+            "call_id": call.call_id,
+            "created_at": call.created_at,
+            "rung_at": rung[who].rung_at if who in rung else None,
+            "left_reason": _value(rung[who].left_reason) if who in rung else None,
+        }
+        for who in concerned
+    ]
+
+
+def _value(reason: EndReason | None) -> str | None:
+    return None if reason is None else reason.value
 
 
 def _report_row(uploader: IdentityId, record: CallRecord) -> dict[str, Any]:

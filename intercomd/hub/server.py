@@ -5,16 +5,17 @@ import asyncio
 import ssl
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
+from dataclasses import replace
+from datetime import tzinfo
 from types import TracebackType
 
 from aiohttp import web
 
 from intercomd.config import Hub
-from intercomd.config.crosschecks import is_loopback
 from intercomd.core.legs import Endpoint, Limits
 from intercomd.core.protocol import MAX_MESSAGE_BYTES, IceServer, Notice
 from intercomd.errors import ErrorCode
-from intercomd.hub import assets, directory, openapi, routes, survey
+from intercomd.hub import assets, directory, estate, openapi, proxies, ringing, routes, survey
 from intercomd.hub.assets import Page
 from intercomd.hub.bundle import PageError
 from intercomd.hub.clock import HubClock
@@ -31,6 +32,8 @@ from intercomd.hub.retention import Retention
 from intercomd.hub.routes import Route
 from intercomd.hub.signalling import Signalling
 from intercomd.hub.site import Site
+from intercomd.hub.stewardship import Stewardship
+from intercomd.hub.tls import TlsError
 from intercomd.hub.transport import Transport
 from intercomd.hub.turn import IceOffer
 from intercomd.hub.web import Web
@@ -79,7 +82,8 @@ class HubServer:
             self._deliver,
             journal,
             clock=self._clock,
-            limits=limits or Limits(ring_s=settings.ring_timeout_s, grace_s=settings.grace_s),
+            limits=limits or ringing.limits_of(settings),
+            zone=(zone := _zone(settings)),
         )
         ice = IceOffer(ice_servers, settings.turn_urls, turn_secret, settings.turn_lifetime_s)
         self._signalling = Signalling(
@@ -91,6 +95,7 @@ class HubServer:
             ice=ice,
             heartbeat_s=settings.heartbeat_s,
         )
+        self._signalling.quieten = self._quieten
         self._site = Site.of(settings)
         self._web = Web(self._registry, ice, _page(), is_secure=self._site.secure)
         self._residents = Residents(
@@ -103,12 +108,18 @@ class HubServer:
             self._database, self._registry, self._presence, self._metrics, self._pulse, metrics_token=metrics_token,
             describe=lambda: openapi.document(self.routes),
         )  # fmt: skip
+        self._stewardship = Stewardship(
+            settings, self._database, self._registry, self._presence, self._clock, self._site, journal,
+            zone=zone, port=lambda: self.port, on_change=self._directory_changed,
+        )  # fmt: skip
+        self._signalling.on_gone = self._stewardship.reachability.went
         self._retention = Retention(self._database, settings.retention_days, self._clock.now_s, journal)
         self._observe()
         self.routes: tuple[Route, ...] = (
             *self._web.routes(),
             *self._operations.routes(),
             *self._residents.routes(),
+            *self._stewardship.routes(),
         )
         """Everything that is served over HTTP, but for Socket.IO."""
         self._stack = AsyncExitStack()
@@ -117,7 +128,10 @@ class HubServer:
         """The port it listens on; known after entering where the settings say 0."""
 
     async def __aenter__(self) -> "HubServer":
-        context = _tls(self._settings)
+        try:
+            context = self._stewardship.tls.open(self._stewardship.authority)
+        except TlsError as error:
+            raise HubError(str(error), is_configuration=True) from error
         try:
             async with AsyncExitStack() as stack:
                 await self._open(stack, context)
@@ -175,6 +189,8 @@ class HubServer:
         stack.enter_context(claimed(self._database.path))
         await self._database.open()
         stack.push_async_callback(self._database.close)
+        await self._stewardship.open()
+        stack.push_async_callback(self._stewardship.close)
         await self._read_directory()
         await self._registry.load()
         stack.push_async_callback(self._end_tasks)
@@ -182,6 +198,7 @@ class HubServer:
             asyncio.create_task(self._registry.run(), name="hub writer"),
             asyncio.create_task(self._signalling.beat(), name="hub heartbeat"),
             asyncio.create_task(self._pulse.run(), name="hub pulse"),
+            asyncio.create_task(self._stewardship.run(), name="hub stewardship"),
             asyncio.create_task(self._retention.run(), name="hub retention"),
         ]
         stack.push_async_callback(self._registry.drain, DRAIN_LIMIT_S)
@@ -193,6 +210,8 @@ class HubServer:
     async def _listen(self, stack: AsyncExitStack, context: ssl.SSLContext | None) -> None:
         app = web.Application(client_max_size=MAX_MESSAGE_BYTES)
         app.middlewares.append(self._web.middleware)
+        if self._settings.proxies:
+            app.middlewares.append(proxies.telling_apart(self._settings.proxies))
         routes.attach(app, self.routes)
         transport: Transport[Socket] = Transport(self._signalling, self._site)
         self._signalling.wire = transport
@@ -238,6 +257,12 @@ class HubServer:
         """Revocation acts at once."""
         await self._read_directory()
         self._signalling.revoke()
+        self._registry.review()
+
+    async def _quieten(self, who: IdentityId, until: float | None) -> None:
+        policy = replace(self._registry.directory.policy(who), do_not_disturb_until=until)
+        await estate.set_policy(self._database, who, policy)
+        await self._directory_changed()
 
 
 def _database(settings: Hub) -> Database:
@@ -247,28 +272,15 @@ def _database(settings: Hub) -> Database:
         raise HubError(str(error), is_configuration=True) from error
 
 
+def _zone(settings: Hub) -> tzinfo:
+    try:
+        return ringing.zone_of(settings.time_zone)
+    except ValueError as error:
+        raise HubError(str(error), is_configuration=True) from error
+
+
 def _page() -> Page:
     try:
         return assets.load()
     except PageError as error:
         raise HubError(str(error)) from error
-
-
-def _tls(settings: Hub) -> ssl.SSLContext | None:
-    """TLS as configured. Without it only loopback, unless the operator says otherwise: tokens and the keys of
-    every voice would cross the network in the clear."""
-    if not settings.tls_cert:
-        if not is_loopback(settings.listen) and not settings.allow_insecure:
-            raise HubError(
-                f"hub.listen {settings.listen}: without TLS the hub listens on loopback only; set "
-                "hub.tls_cert and hub.tls_key, or hub.allow_insecure = true",
-                is_configuration=True,
-            )
-        return None
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    try:
-        context.load_cert_chain(settings.tls_cert, settings.tls_key or None)
-    except (OSError, ssl.SSLError) as error:
-        raise HubError(f"hub.tls_cert {settings.tls_cert}: {error}", is_configuration=True) from error
-    return context

@@ -9,6 +9,8 @@ import traceback
 from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
 
+from msgspec import UNSET
+
 from intercomd.core.legs import Endpoint, Party
 from intercomd.core.protocol import (
     HUB_HEARTBEAT_EVENT,
@@ -31,6 +33,7 @@ from intercomd.core.protocol import (
     Reply,
     Request,
     Resync,
+    SetDoNotDisturb,
     UploadRecords,
     WebrtcAnswer,
     WebrtcIceCandidate,
@@ -40,7 +43,7 @@ from intercomd.core.protocol import (
     encode,
 )
 from intercomd.errors import ErrorCode
-from intercomd.hub import records
+from intercomd.hub import legacy, records
 from intercomd.hub.clock import HubClock
 from intercomd.hub.database import Database, DatabaseError
 from intercomd.hub.directory import Identity, digest
@@ -105,6 +108,7 @@ class Signalling:
         self.is_stopping = False
         """No new calls and no new clients; those that are there are served to the end."""
         self.on_refusal: Callable[[Code], None] = lambda _code: None
+        self.on_gone: Callable[[Socket], None] = lambda _socket: None
         self.on_answer: Callable[[str, float], None] = lambda _event, _took_s: None
 
     # ---------------------------------------------------------------------------------------- connections
@@ -157,10 +161,14 @@ class Signalling:
         if token is not None:
             token = token.removeprefix("Bearer ")
             identity = self._registry.directory.by_token(token)
+            if identity is None and self._registry.directory.is_banned(token, ""):
+                raise Refused(Code.BANNED, "banned by an administrator of this hub")
             if identity is None:
                 raise Refused(Code.UNAUTHORISED, "the token is unknown or revoked; ask for a new one")
             return identity, token
         identity = self._registry.directory.by_session(session, self._clock.now_s())
+        if identity is None and self._registry.directory.is_banned("", session):
+            raise Refused(Code.BANNED, "banned by an administrator of this hub")
         if identity is None:
             raise Refused(Code.UNAUTHORISED, "not signed in; ask for an invitation")
         return identity, session
@@ -182,6 +190,7 @@ class Signalling:
         self._patience.forget(sid)
         if socket is None:
             return
+        self.on_gone(socket)
         identity = socket.party.identity
         self._journal.report(ErrorCode.CLIENT_GONE, f"{identity} is not connected any more.", USER_ID=identity)
         if not self._presence.at(socket.endpoint):
@@ -216,6 +225,10 @@ class Signalling:
         if not self._events.take(socket.party.identity, now_s):
             self.on_refusal(Code.RATE_LIMITED)
             return encode(self._limit(socket, now_s))
+        if socket.legacy and isinstance(message, list) and message[:1] == [legacy.PING]:
+            payload = message[1] if len(message) > 1 else None
+            await self.wire.emit(sid, legacy.PONG, legacy.pong(payload, self._clock.now_s()))
+            return encode(Reply(ok=True))
         reply = await self._reply(socket, message)
         if reply.code is not None:
             self.on_refusal(reply.code)
@@ -253,7 +266,14 @@ class Signalling:
                 socket.resynced = True
                 calls = await self._registry.resync(socket.party, request.calls)
                 servers = self._ice.servers(socket.party.identity)
-                return Reply(ok=True, calls=calls, server_time=self._clock.now_s(), ice_servers=servers)
+                quiet = self._registry.directory.policy(socket.party.identity).do_not_disturb_until
+                return Reply(
+                    ok=True,
+                    calls=calls,
+                    server_time=self._clock.now_s(),
+                    do_not_disturb_until=UNSET if quiet is None else quiet,
+                    ice_servers=servers,
+                )
             case Heartbeat():
                 return Reply(ok=True, server_time=self._clock.now_s())
             case OpenDoor():
@@ -272,7 +292,7 @@ class Signalling:
                 return await self._registry.initiate(socket.party, request)
             case (
                 AcceptCall() | RejectCall() | CancelCall() | EndCall() | RejoinCall() | CallMetrics()
-                | WebrtcOffer() | WebrtcAnswer() | WebrtcIceCandidate() | WebrtcRestart()
+                | WebrtcOffer() | WebrtcAnswer() | WebrtcIceCandidate() | WebrtcRestart() | ProlongCall()
             ):  # fmt: skip
                 await self._return(socket)
                 return await self._registry.request(socket.endpoint, request)
@@ -304,6 +324,7 @@ class Signalling:
     async def beat_once(self) -> None:
         """A heartbeat to everybody; those that have been silent for too long are dropped."""
         self._registry.rest()
+        self._registry.review()
         payload = {"t": self._clock.now_s()}
         for socket in self._presence:
             if socket.legacy:

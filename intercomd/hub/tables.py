@@ -135,6 +135,9 @@ call_parties = sa.Table(
     sa.Column("identity", sa.String, primary_key=True),
     sa.Column("call_id", sa.String, primary_key=True),
     sa.Column("created_at", sa.Float, nullable=False),
+    # When it began to ring there, and why it stopped before the call was over.
+    sa.Column("rung_at", sa.Float),
+    sa.Column("left_reason", sa.String),
     sa.Index("call_parties_by_time", "identity", "created_at"),
 )
 door_openings = sa.Table(
