@@ -7,7 +7,7 @@ import base64
 import binascii
 from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import msgspec
 import sqlalchemy as sa
@@ -22,6 +22,8 @@ from intercomd.ids import IdentityId
 
 MAX_PAGE = 500
 MAX_POINTS = 5000
+MAX_DIGITS = 18
+"""Of a record's number: more is none, and PostgreSQL's bigint has no room for it."""
 
 _c = call_records.c
 
@@ -98,23 +100,24 @@ class QualitySeries(msgspec.Struct, frozen=True, rename="camel"):
 
 
 @dataclass(frozen=True, slots=True)
-class _Place:
-    """Where a page ended."""
+class Place:
+    """Where a page ended: a moment, and what tells things of one moment apart."""
 
-    created_at: float
-    id: int
+    at_s: float
+    key: str
 
     def __str__(self) -> str:
-        return base64.urlsafe_b64encode(f"{self.created_at!r} {self.id}".encode()).decode().rstrip("=")
+        return base64.urlsafe_b64encode(f"{self.at_s!r} {self.key}".encode()).decode().rstrip("=")
 
-
-def _place(cursor: str) -> _Place:
-    try:
-        text = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode()
-        created_at, _, number = text.partition(" ")
-        return _Place(float(created_at), int(number))
-    except (binascii.Error, ValueError) as error:
-        raise ValueError("cursor: only what the last page said can be asked for") from error
+    @classmethod
+    def of(cls, cursor: str) -> Self:
+        """Raises `ValueError`."""
+        try:
+            text = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode()
+            at_s, _, key = text.partition(" ")
+            return cls(float(at_s), key)
+        except (binascii.Error, ValueError) as error:
+            raise ValueError("cursor: only what the last page said can be asked for") from error
 
 
 async def find(database: Database, asked: Filter, limit: int, cursor: str = "") -> RecordPage:
@@ -122,16 +125,22 @@ async def find(database: Database, asked: Filter, limit: int, cursor: str = "") 
     `DatabaseError`."""
     query = sa.select(call_records).where(*_conditions(asked))
     if cursor:
-        last = _place(cursor)
-        same_moment = (_c.created_at == last.created_at) & (_c.id < last.id)
-        query = query.where((_c.created_at < last.created_at) | same_moment)
+        last = Place.of(cursor)
+        same_moment = (_c.created_at == last.at_s) & (_c.id < _number(last.key))
+        query = query.where((_c.created_at < last.at_s) | same_moment)
     query = query.order_by(_c.created_at.desc(), _c.id.desc()).limit(limit + 1)
     async with database.transaction() as connection:
         rows = (await connection.execute(query)).all()
         legs = await _legs(connection, [row.call_id for row in rows[:limit]])
     reports = tuple(_report(row, legs.get(row.call_id, ())) for row in rows[:limit])
-    more = str(_Place(rows[limit - 1].created_at, rows[limit - 1].id)) if len(rows) > limit else None
+    more = str(Place(rows[limit - 1].created_at, str(rows[limit - 1].id))) if len(rows) > limit else None
     return RecordPage(reports, more)
+
+
+def _number(key: str) -> int:
+    if not key.isdecimal() or len(key) > MAX_DIGITS:
+        raise ValueError("cursor: only what the last page said can be asked for")
+    return int(key)
 
 
 async def every(database: Database, asked: Filter) -> AsyncIterator[RecordReport]:

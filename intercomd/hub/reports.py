@@ -1,17 +1,18 @@
 """What administrators are told of calls and doors over HTTP: records, as pages of JSON or as one CSV, and points for
 plots of quality."""
 
-from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
-import msgspec
 from aiohttp import web
 
 from intercomd.core.outcome import Outcome
 from intercomd.core.protocol import EndReason
-from intercomd.hub import archive, queries, sheet
+from intercomd.hub import archive, doorbook, queries, sheet
+from intercomd.hub.answers import Refusal, refused, sent
 from intercomd.hub.archive import MAX_PAGE, MAX_POINTS, Filter, QualitySeries, RecordPage
 from intercomd.hub.database import Database, DatabaseError
+from intercomd.hub.doorbook import OpeningPage
+from intercomd.hub.gate import Gate
 from intercomd.hub.queries import Moment
 from intercomd.hub.routes import Answering, Query, Route, Who
 from intercomd.ids import IdentityId
@@ -29,6 +30,13 @@ _FILTER: Final = (
     Query("reason", "Only these inward reasons.", EndReason, many=True),
     Query("min_duration", "Calls with at least so many seconds of talk.", float),
 )
+_ATTEMPTS: Final = (
+    Query("from", "Attempts at this moment or later.", Moment),
+    Query("to", "Attempts before this moment.", Moment),
+    Query("station", "At this station's door."),
+    Query("who", "Who asked."),
+    Query("outcome", "Only these outcomes: `opened`, `unconfirmed`, or the code of a refusal.", many=True),
+)
 _PAGE: Final = (
     Query("cursor", "What the last page gave as its `cursor`."),
     Query("limit", f"Records of a page, {PAGE} unless told; at most {MAX_PAGE}.", int),
@@ -43,15 +51,14 @@ _SHEET_HEADERS: Final = {
 
 
 class Reports:
-    """The routes. `is_administrator`: whether a request comes with an administrator's session; may raise
-    `DatabaseError`."""
+    """The routes, for administrators."""
 
-    def __init__(self, database: Database, is_administrator: Callable[[web.Request], Awaitable[bool]]) -> None:
+    def __init__(self, database: Database, gate: Gate) -> None:
         self._database = database
-        self._is_administrator = is_administrator
+        self._gate = gate
 
     def routes(self) -> tuple[Route, ...]:
-        refusals = (400, 401, 503)
+        refusals = (400, 401, 429, 503)
         who = Who.ADMINISTRATOR
         return (
             Route(
@@ -66,6 +73,10 @@ class Reports:
                 "GET", "/api/records/quality", self._quality, "How calls were heard: points for plots, the oldest "
                 "first.", who, (*_FILTER, *_POINTS), answer=QualitySeries, refusals=refusals,
             ),
+            Route(
+                "GET", "/api/doors/openings", self._openings, "Every attempt to have a door opened, the newest first.",
+                who, (*_ATTEMPTS, *_PAGE), answer=OpeningPage, refusals=refusals,
+            ),
         )  # fmt: skip
 
     async def _records(self, request: web.Request) -> web.StreamResponse:
@@ -77,24 +88,41 @@ class Reports:
     async def _sheet(self, request: web.Request) -> web.StreamResponse:
         return await self._answered(request, self._streamed)
 
+    async def _openings(self, request: web.Request) -> web.StreamResponse:
+        return await self._answered(request, self._attempts)
+
     async def _answered(self, request: web.Request, answer: Answering) -> web.StreamResponse:
         try:
-            if not await self._is_administrator(request):
-                return stranger()
+            await self._gate.admit(request)
             return await answer(request)
+        except Refusal as refusal:
+            return refused(refusal)
         except ValueError as error:
-            return refused(400, "bad_request", str(error))
+            return refused(Refusal(400, "bad_request", str(error)))
         except DatabaseError:
-            return unable()
+            return refused(Refusal(503, "try_again", "the hub cannot reach its database at the moment"))
 
     async def _page(self, request: web.Request) -> web.Response:
         given = queries.read(request.query, (*_FILTER, *_PAGE))
         limit = _limit(given, PAGE, MAX_PAGE)
-        return told(await archive.find(self._database, asked(given), limit, given.get("cursor", "")))
+        return sent(await archive.find(self._database, asked(given), limit, given.get("cursor", "")))
+
+    async def _attempts(self, request: web.Request) -> web.Response:
+        given = queries.read(request.query, (*_ATTEMPTS, *_PAGE))
+        station, who = given.get("station"), given.get("who")
+        wanted = doorbook.Asked(
+            given.get("from"),
+            given.get("to"),
+            IdentityId(station) if station else None,
+            IdentityId(who) if who else None,
+            given.get("outcome", ()),
+        )
+        limit = _limit(given, PAGE, MAX_PAGE)
+        return sent(await doorbook.find(self._database, wanted, limit, given.get("cursor", "")))
 
     async def _series(self, request: web.Request) -> web.Response:
         given = queries.read(request.query, (*_FILTER, *_POINTS))
-        return told(await archive.quality(self._database, asked(given), _limit(given, MAX_POINTS, MAX_POINTS)))
+        return sent(await archive.quality(self._database, asked(given), _limit(given, MAX_POINTS, MAX_POINTS)))
 
     async def _streamed(self, request: web.Request) -> web.StreamResponse:
         """Written while it is read: memory does not grow with the number of records."""
@@ -139,19 +167,3 @@ def _limit(given: dict[str, Any], otherwise: int, most: int) -> int:
     if not 1 <= limit <= most:
         raise ValueError(f"limit: from 1 to {most}")
     return limit
-
-
-def told(answer: msgspec.Struct) -> web.Response:
-    return web.Response(body=msgspec.json.encode(answer), content_type="application/json", charset="utf-8")
-
-
-def refused(status: int, code: str, message: str) -> web.Response:
-    return web.json_response({"code": code, "message": message}, status=status)
-
-
-def stranger() -> web.Response:
-    return refused(401, "unauthorised", "not signed in as an administrator")
-
-
-def unable() -> web.Response:
-    return refused(503, "try_again", "the hub cannot reach its database at the moment")

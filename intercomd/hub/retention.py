@@ -15,7 +15,7 @@ from intercomd.core.protocol import HubPhase
 from intercomd.errors import ErrorCode
 from intercomd.hub import records
 from intercomd.hub.database import Database, DatabaseError
-from intercomd.hub.tables import call_legs, call_parties, call_records, calls
+from intercomd.hub.tables import call_legs, call_parties, call_records, calls, door_openings
 from intercomd.ports import Journal
 
 DAY_S: Final = 86_400.0
@@ -53,7 +53,7 @@ class Retention:
         deleted = await self._until_done(_calls, newest_s - records.KEEP_CALLS_S, pause_s)
         if self._days:
             before_s = newest_s - self._days * DAY_S
-            for step in (_records, _parties):
+            for step in (_records, _parties, _openings):
                 deleted += await self._until_done(step, before_s, pause_s)
         return deleted
 
@@ -100,6 +100,13 @@ async def _parties(connection: AsyncConnection, before_s: float, limit: int) -> 
         keys = [{"who": row.identity, "call": row.call_id} for row in rows]
         await connection.execute(sa.delete(table).where(one), keys)
     return len(rows)
+
+
+async def _openings(connection: AsyncConnection, before_s: float, limit: int) -> int:
+    key, at = door_openings.c.command_id, door_openings.c.at
+    ids = await _oldest(connection, key, at < before_s, at, limit)
+    await _delete(connection, door_openings, key, ids)
+    return len(ids)
 
 
 async def _oldest(
