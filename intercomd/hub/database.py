@@ -4,8 +4,9 @@ only a matter of the URL.
 Both compile the statements of `sqlalchemy.dialects.postgresql.insert` (SQLite took ON CONFLICT from PostgreSQL; it does
 not work the other way round), and the suite runs on both."""
 
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -92,6 +93,8 @@ class Database:
 
     def __init__(self, url: str, password: str = "") -> None:
         self.is_shared = is_shared(url)
+        self.watch: Callable[[float, bool], None] = lambda _took_s, _failed: None
+        """Hears of each transaction how long it took, the wait for the connection included, and whether it failed."""
         self._postgres: Postgres | None = None
         self._sqlite: Sqlite | None = None
         if self.is_shared:
@@ -135,11 +138,21 @@ class Database:
         """Idempotent."""
         await self._backend.close()
 
-    def transaction(self) -> AbstractAsyncContextManager[AsyncConnection]:
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[AsyncConnection]:
         """Committed on leaving, rolled back on an exception. Raises `DatabaseError` (`Conflict` where to try again is
         right); what the block itself raises passes through. SQLite's `TimeoutError` means that the disk hangs: the
         process should end."""
-        return self._backend.transaction()
+        began_s = time.monotonic()
+        try:
+            async with self._backend.transaction() as connection:
+                yield connection
+        except Conflict:
+            raise
+        except (DatabaseError, TimeoutError):
+            self.watch(time.monotonic() - began_s, True)
+            raise
+        self.watch(time.monotonic() - began_s, False)
 
     async def probe(self) -> None:
         """Write something that changes nothing. Raises `DatabaseError`."""

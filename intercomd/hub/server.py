@@ -18,8 +18,9 @@ from intercomd.errors import ErrorCode
 from intercomd.hub import assets, directory, estate, openapi, proxies, ringing, routes, survey
 from intercomd.hub.assets import Page
 from intercomd.hub.bundle import PageError
+from intercomd.hub.calls import Calls
 from intercomd.hub.clock import HubClock
-from intercomd.hub.database import Database, DatabaseError, claimed
+from intercomd.hub.database import Database, DatabaseError
 from intercomd.hub.doors import Doors, Offered
 from intercomd.hub.metrics import Metrics
 from intercomd.hub.office import Office
@@ -27,9 +28,12 @@ from intercomd.hub.operations import Operations
 from intercomd.hub.presence import Presence, Socket
 from intercomd.hub.pulse import Pulse
 from intercomd.hub.registry import Registry
+from intercomd.hub.reports import Reports
 from intercomd.hub.residents import Residents
 from intercomd.hub.retention import Retention
 from intercomd.hub.routes import Route
+from intercomd.hub.shared.registry import SharedRegistry
+from intercomd.hub.shared.statements import DIRECTORY
 from intercomd.hub.signalling import Signalling
 from intercomd.hub.site import Site
 from intercomd.hub.stewardship import Stewardship
@@ -68,15 +72,16 @@ class HubServer:
         ice_servers: Sequence[IceServer] = (),
         turn_secret: str = "",
         metrics_token: str = "",
+        database_password: str = "",
         limits: Limits | None = None,
         clock: HubClock | None = None,
     ) -> None:
         self._settings = settings
         self._journal = journal
         self._clock = clock or HubClock()
-        self._database = _database(settings)
+        self._database = _database(settings, database_password)
         self._presence = Presence()
-        self._registry = Registry(
+        self._registry: Calls = (SharedRegistry if self._database.is_shared else Registry)(
             self._database,
             self._presence,
             self._deliver,
@@ -120,6 +125,7 @@ class HubServer:
             *self._operations.routes(),
             *self._residents.routes(),
             *self._stewardship.routes(),
+            *Reports(self._database, self._stewardship.gate).routes(),
         )
         """Everything that is served over HTTP, but for Socket.IO."""
         self._stack = AsyncExitStack()
@@ -179,6 +185,7 @@ class HubServer:
         metrics = self._metrics
         self._registry.on_change = lambda before, after: metrics.changed(before, after, self._clock.now_s())
         self._registry.on_measured = metrics.measured
+        self._database.watch = metrics.committed
         self._signalling.on_refusal = metrics.refused
         self._signalling.on_answer = metrics.answered
         survey.watch(metrics, self._registry, self._presence, lambda: self._operations.is_ready)
@@ -186,7 +193,7 @@ class HubServer:
     # Opened in this order, closed in the reverse one: first nobody is heard any more, then everything
     # that was decided is written, then the database is closed.
     async def _open(self, stack: AsyncExitStack, context: ssl.SSLContext | None) -> None:
-        stack.enter_context(claimed(self._database.path))
+        stack.enter_context(self._database.claimed())
         await self._database.open()
         stack.push_async_callback(self._database.close)
         await self._stewardship.open()
@@ -265,9 +272,9 @@ class HubServer:
         await self._directory_changed()
 
 
-def _database(settings: Hub) -> Database:
+def _database(settings: Hub, password: str) -> Database:
     try:
-        return Database(settings.database_url)
+        return Database(settings.database_url, password)
     except DatabaseError as error:
         raise HubError(str(error), is_configuration=True) from error
 

@@ -109,7 +109,9 @@ class Signalling:
         """No new calls and no new clients; those that are there are served to the end."""
         self.on_refusal: Callable[[Code], None] = lambda _code: None
         self.on_gone: Callable[[Socket], None] = lambda _socket: None
-        self.on_answer: Callable[[str, float], None] = lambda _event, _took_s: None
+        """Hears of connections, and of requests that came too often."""
+        self.on_answer: Callable[[str, Code | None, float], None] = lambda _event, _code, _took_s: None
+        """Hears of every other request: the event, why it was refused if it was, how long it took."""
 
     # ---------------------------------------------------------------------------------------- connections
 
@@ -230,9 +232,7 @@ class Signalling:
             await self.wire.emit(sid, legacy.PONG, legacy.pong(payload, self._clock.now_s()))
             return encode(Reply(ok=True))
         reply = await self._reply(socket, message)
-        if reply.code is not None:
-            self.on_refusal(reply.code)
-        self.on_answer(_event(message), self._monotonic() - now_s)
+        self.on_answer(_event(message), reply.code, self._monotonic() - now_s)
         return encode(reply)
 
     def _limit(self, socket: Socket, now_s: float) -> Reply:
