@@ -23,8 +23,9 @@ from prometheus_client import (
 from intercomd import __version__
 from intercomd.core.legs import Endpoint, HubCall
 from intercomd.core.outcome import outcome
-from intercomd.core.protocol import REQUESTS, Code, EndReason, HubPhase
+from intercomd.core.protocol import REQUESTS, Code, EndReason, HubPhase, OpenDoor
 from intercomd.hub.directory import Role
+from intercomd.hub.doors import OPENED
 from intercomd.hub.figures import loss_ratio
 from intercomd.hub.records import Figures
 from intercomd.ids import CallId
@@ -82,10 +83,7 @@ class Metrics:
         self._lag = _histogram(
             registry, "intercom_event_loop_lag_seconds", "By how much the event loop comes late to a tick.", _PROMPT_S
         )
-        self._doors = Counter(
-            "intercom_door_openings_total", "Orders to open a door, by what came of them.", ("outcome",),
-            registry=registry,
-        )  # fmt: skip
+        self._doors = _doors_counter(registry)
 
     def exposition(self) -> bytes:
         """In Prometheus' text format; its media type is `CONTENT_TYPE`."""
@@ -141,9 +139,13 @@ class Metrics:
         """A connection or a request was not carried out."""
         self._refusals.labels(code.value).inc()
 
-    def answered(self, event: str, took_s: float) -> None:
-        """A request was acknowledged. Events that nobody knows count as one."""
+    def answered(self, event: str, code: Code | None, took_s: float) -> None:
+        """A request was acknowledged, with a refusal's code or none. Events that nobody knows count as one."""
         self._requests.labels(event if event in REQUESTS else "unknown").observe(took_s)
+        if code is not None:
+            self.refused(code)
+        if event == OpenDoor.event:
+            self._doors.labels(code.value if code is not None else OPENED).inc()
 
     def committed(self, took_s: float, failed: bool) -> None:
         if failed:
@@ -153,10 +155,6 @@ class Metrics:
 
     def ticked(self, late_s: float) -> None:
         self._lag.observe(late_s)
-
-    def door(self, outcome: str) -> None:
-        """An order to open a door. Only words of an enumeration."""
-        self._doors.labels(outcome).inc()
 
     # ------------------------------------------------------------------------------------------- what is there
 
@@ -212,6 +210,16 @@ def _calls_counter(registry: CollectorRegistry) -> Counter:
     ):  # fmt: skip
         calls.labels(pair[0], pair[1].value)
     return calls
+
+
+def _doors_counter(registry: CollectorRegistry) -> Counter:
+    doors = Counter(
+        "intercom_door_openings_total", "Orders to open a door, by what came of them.", ("outcome",), registry=registry
+    )
+    for code in (Code.NOT_ALLOWED, Code.USER_OFFLINE, Code.NO_DOOR, Code.DOOR_STUCK, Code.EXPIRED, Code.UNCONFIRMED):
+        doors.labels(code.value)
+    doors.labels(OPENED)
+    return doors
 
 
 def _refusals_counter(registry: CollectorRegistry) -> Counter:
