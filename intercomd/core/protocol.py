@@ -184,21 +184,30 @@ class KnownCall(Struct, frozen=True):
 
 
 class Resync(Request, frozen=True):
+    """Sent on every connect. The answer is the truth about this device's calls: its open ones, and those that it names, if
+    only to say that they are over; with the hub's time and ICE servers."""
+
     event: ClassVar[str] = "resync"
     calls: Annotated[tuple[KnownCall, ...], Meta(max_length=MAX_RESYNC_CALLS)] = ()
 
 
 class RejoinCall(Request, frozen=True):
+    """`resync` for one call."""
+
     event: ClassVar[str] = "rejoin_call"
     call_id: Identifier
 
 
 class Heartbeat(Request, frozen=True):
+    """Every 5 s. The answer has the hub's time."""
+
     event: ClassVar[str] = "heartbeat"
     t: float
 
 
 class InitiateCall(Request, frozen=True):
+    """Ring a station, a resident or a group. The caller chooses `call_id`; the same one again is the same call."""
+
     event: ClassVar[str] = "initiate_call"
     call_id: Identifier
     recipient_id: Identifier
@@ -206,17 +215,23 @@ class InitiateCall(Request, frozen=True):
 
 
 class AcceptCall(Request, frozen=True):
+    """Answer. The first to do so has the call; the others stop ringing."""
+
     event: ClassVar[str] = "accept_call"
     call_id: Identifier
 
 
 class RejectCall(Request, frozen=True):
+    """Decline, for all devices of this identity."""
+
     event: ClassVar[str] = "reject_call"
     call_id: Identifier
     reason: Annotated[str, Meta(max_length=64)] | None = None
 
 
 class CancelCall(Request, frozen=True):
+    """Hang up before anybody has answered."""
+
     event: ClassVar[str] = "cancel_call"
     call_id: Identifier
 
@@ -232,6 +247,8 @@ class EndCall(Request, frozen=True):
 
 
 class WebrtcOffer(Request, frozen=True):
+    """From the caller to the callee, after `call_accepted` and in each epoch. Without `epoch`: the current one."""
+
     event: ClassVar[str] = "webrtc_offer"
     call_id: Identifier
     sdp: Sdp
@@ -239,6 +256,8 @@ class WebrtcOffer(Request, frozen=True):
 
 
 class WebrtcAnswer(Request, frozen=True):
+    """From the callee to the caller."""
+
     event: ClassVar[str] = "webrtc_answer"
     call_id: Identifier
     sdp: Sdp
@@ -278,6 +297,8 @@ class SetDoNotDisturb(Request, frozen=True):
 
 
 class CallMetrics(Request, frozen=True):
+    """How this side hears the call: every 5 s and at its end. The last ones stay with the record."""
+
     event: ClassVar[str] = "call_metrics"
     call_id: Identifier
     metrics: Metrics
@@ -293,6 +314,8 @@ class OpenDoor(Request, frozen=True):
 
 
 class UploadRecords(Request, frozen=True):
+    """What a station has written down itself, also of calls that the hub never saw."""
+
     event: ClassVar[str] = "upload_records"
     records: Annotated[tuple[CallRecord, ...], Meta(max_length=MAX_RECORDS_PER_UPLOAD)]
 
@@ -364,6 +387,8 @@ class Notice(Struct, frozen=True):
 
 
 class IncomingCall(Notice, frozen=True, kw_only=True):
+    """It rings here, for `ring_timeout` seconds at most."""
+
     event: ClassVar[str] = "incoming_call"
     caller_id: Identifier
     caller_role: str = "station"
@@ -391,6 +416,8 @@ class CallQueued(Notice, frozen=True):
 
 
 class CallAccepted(Notice, frozen=True, kw_only=True):
+    """The other side has answered: make the offer of this epoch."""
+
     event: ClassVar[str] = "call_accepted"
     accepter_id: Identifier
     accepter_role: str = "station"
@@ -399,18 +426,24 @@ class CallAccepted(Notice, frozen=True, kw_only=True):
 
 
 class CallRejected(Notice, frozen=True):
+    """The called side has declined."""
+
     event: ClassVar[str] = "call_rejected"
     rejecter_id: Identifier
     reason: str | None = None
 
 
 class CallCancelled(Notice, frozen=True, kw_only=True):
+    """It stops ringing here."""
+
     event: ClassVar[str] = "call_cancelled"
     canceller_id: Identifier | None = None
     reason: EndReason
 
 
 class CallEnded(Notice, frozen=True, kw_only=True):
+    """The call is over. `duration`: of the talk."""
+
     event: ClassVar[str] = "call_ended"
     ender_id: Identifier | None = None
     duration: Seconds = 0.0
@@ -418,12 +451,16 @@ class CallEnded(Notice, frozen=True, kw_only=True):
 
 
 class CallFailed(Notice, frozen=True):
+    """The call did not come about."""
+
     event: ClassVar[str] = "call_failed"
     reason: EndReason
     message: str = ""
 
 
 class OfferReceived(Notice, frozen=True):
+    """The caller's description; `offer_id` is the caller."""
+
     event: ClassVar[str] = "webrtc_offer"
     offer_id: Identifier
     epoch: Epoch
@@ -431,6 +468,8 @@ class OfferReceived(Notice, frozen=True):
 
 
 class AnswerReceived(Notice, frozen=True):
+    """The callee's description; `answer_id` is the callee."""
+
     event: ClassVar[str] = "webrtc_answer"
     answer_id: Identifier
     epoch: Epoch
@@ -438,6 +477,8 @@ class AnswerReceived(Notice, frozen=True):
 
 
 class CandidateReceived(Notice, frozen=True):
+    """The other side's candidate; null: there are no more."""
+
     event: ClassVar[str] = "webrtc_ice_candidate"
     candidate_id: Identifier
     epoch: Epoch
@@ -445,6 +486,8 @@ class CandidateReceived(Notice, frozen=True):
 
 
 class RestartOrdered(Notice, frozen=True):
+    """Leave the connection that stands: the caller makes an offer of this epoch."""
+
     event: ClassVar[str] = "webrtc_restart"
     epoch: Epoch
 
