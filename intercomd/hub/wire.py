@@ -121,8 +121,7 @@ def _described(info: Any) -> str:
         case msgspec.inspect.Metadata():
             return _described(info.type)
         case msgspec.inspect.UnionType():
-            kinds = [_described(kind) for kind in info.types if not isinstance(kind, msgspec.inspect.UnsetType)]
-            return " or ".join(kinds)
+            return " or ".join(_described(kind) for kind in info.types)
         case msgspec.inspect.StructType():
             return f"[{info.cls.__name__}](#{info.cls.__name__.lower()})"
         case msgspec.inspect.EnumType():
@@ -156,8 +155,12 @@ def _range(info: Any) -> str:
     if least is None and most is None:
         return ""
     if most is None:
-        return f", {least:g} or more"
-    return f", {least:g} to {most:g}" if least is not None else f", at most {most:g}"
+        return f", {_number(least)} or more"
+    return f", {_number(least)} to {_number(most)}" if least is not None else f", at most {_number(most)}"
+
+
+def _number(value: float) -> str:
+    return str(int(value)) if float(value).is_integer() else str(value)
 
 
 def _listed(kind: Iterable[Any]) -> str:
