@@ -19,7 +19,11 @@ DONE, FAILED, USAGE, UNREACHABLE, TRY_AGAIN = 0, 1, 2, 69, 75
 
 DEFAULT_SOCKET = "/run/intercomd/control"
 RETRY_S = 0.5
-COMMANDS = ("status", "call", "answer", "hangup", "speaker", "volume", "door", "locate", "watch")
+COMMANDS = ("status", "call", "answer", "hangup", "speaker", "volume", "door", "dnd", "locate", "watch", "commission")
+ARGUMENTS = (
+    "call PEER; door [STATION]; dnd on [MINUTES]; dnd off; volume [voice|ring|prompts] 0 to 100; commission [FILE]"
+)
+MAX_MINUTES = 60 * 24 * 366
 VOLUMES = ("voice", "ring", "prompts")
 
 
@@ -54,9 +58,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--json", action="store_true", help="answer in JSON")
     parser.add_argument("--lang", choices=LANGUAGES, help="default: as LANG says")
     parser.add_argument("command", choices=COMMANDS, metavar="COMMAND", help=", ".join(COMMANDS))
-    parser.add_argument(
-        "arguments", nargs="*", metavar="ARGUMENT", help="call PEER; volume [voice|ring|prompts] 0 to 100"
-    )
+    parser.add_argument("arguments", nargs="*", metavar="ARGUMENT", help=ARGUMENTS)
     return parser
 
 
@@ -67,6 +69,18 @@ def _details(command: str, arguments: Sequence[str]) -> dict[str, Any]:
             return {"peer": peer}
         case "call", *_:
             raise ValueError("call needs PEER, whom to call")
+        case "commission", file:
+            return {"file": file}
+        case "door", station:
+            return {"station": station}
+        case "dnd", "on":
+            return {"on": True}
+        case "dnd", "on", minutes:
+            return {"on": True, "minutes": _minutes(minutes)}
+        case "dnd", "off":
+            return {"on": False}
+        case "dnd", *_:
+            raise ValueError("dnd needs on or off; on may name for how many minutes")
         case "volume", percent:
             return {"percent": _percent(percent)}
         case "volume", kind, percent if kind in VOLUMES:
@@ -81,6 +95,12 @@ def _details(command: str, arguments: Sequence[str]) -> dict[str, Any]:
 def _percent(text: str) -> int:
     if not (text.isascii() and text.isdigit() and int(text) <= 100):
         raise ValueError(f"a volume is a number from 0 (off) to 100, not {text!r}")
+    return int(text)
+
+
+def _minutes(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and 0 < int(text) <= MAX_MINUTES):
+        raise ValueError(f"minutes are a number from 1 to {MAX_MINUTES}, not {text!r}")
     return int(text)
 
 

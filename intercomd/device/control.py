@@ -11,6 +11,7 @@ import os
 import pwd
 import socket
 import struct
+from collections.abc import Awaitable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Protocol
@@ -26,8 +27,9 @@ class Commands(Protocol):
     """What the socket can ask of the station."""
 
     def status(self) -> Answer: ...
-    def command(self, name: str, arguments: Answer) -> Answer:
-        """`{"ok": true}` or `{"ok": false, "message", "exit"}`."""
+    def command(self, name: str, arguments: Answer) -> Answer | Awaitable[Answer]:
+        """`{"ok": true}` or `{"ok": false, "message", "exit"}`; to be awaited where the hub is asked, which is within
+        3 s."""
         ...
 
 
@@ -123,7 +125,8 @@ class Control:
                     await self._stream(reader, self._edges(writer))
                     return
                 case name:
-                    await _write(writer, self._commands.command(str(name), request))
+                    answer = self._commands.command(str(name), request)
+                    await _write(writer, await answer if isinstance(answer, Awaitable) else answer)
 
     async def _stream(self, reader: asyncio.StreamReader, streaming: Any) -> None:
         """Until the client closes its side (it says nothing more once it streams)."""

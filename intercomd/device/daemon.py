@@ -6,11 +6,12 @@ media → playout thread → card. What the parts report comes back as events; w
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
 from intercomd.core.debounce import Debounce, OpenWindow, Pass, expire, offer
+from intercomd.core.door import Remote
 from intercomd.core.events import (
     AnswerRequested,
     CallPressed,
@@ -19,6 +20,7 @@ from intercomd.core.events import (
     CardChanged,
     Described,
     DialRequested,
+    DoorPressed,
     Event,
     HangupPressed,
     LinkDown,
@@ -33,10 +35,12 @@ from intercomd.core.events import (
     VolumeStepped,
 )  # fmt: skip
 from intercomd.core.panel import Surroundings, View, view
-from intercomd.core.protocol import Candidate, Metrics, Notice, Sdp
+from intercomd.core.protocol import Candidate, Metrics, Notice, Reply, Request, Sdp
 from intercomd.core.snapshot import MAX_VOLUME
-from intercomd.core.station import Phase, Station
-from intercomd.device.control import Control
+from intercomd.core.station import ANSWERED, Phase, Station
+from intercomd.device.asking import Asking
+from intercomd.device.control import Answer, Control
+from intercomd.device.door import Door
 from intercomd.device.figures import CallFigures
 from intercomd.device.health import process_age_s, process_figures
 from intercomd.device.interpreter import Interpreter
@@ -45,12 +49,12 @@ from intercomd.device.network import change_words, followed, link_rerouted, path
 from intercomd.device.panel import Panel
 from intercomd.device.servers import IceServers
 from intercomd.device.settled_line import SettledLine
-from intercomd.device.status import status, text_key
+from intercomd.device.status import status, words
 from intercomd.errors import ErrorCode
 from intercomd.ids import IdentityId, fresh_call_id
 from intercomd.media.engine import Engine
 from intercomd.ports import Journal, LinkStatus, Media, Paths, PinsError, Signalling, Supervisor
-from intercomd.texts import Language, text
+from intercomd.texts import Language
 
 METRICS_PERIOD_S = 5.0
 XRUN_REPORT_PERIOD_S = 60.0
@@ -98,6 +102,7 @@ class Daemon:
         push_to_talk: bool = False,
         outputs: frozenset[str] = frozenset(),
         door_open_s: float = 3.0,
+        remote_door: Remote = "always",
     ) -> None:
         self._name = name
         self._language = language
@@ -112,7 +117,15 @@ class Daemon:
         if "hook" in buttons:
             self._followed.append(SettledLine("hook", self._hook_changed))
         self._outputs = outputs
-        self._door_open_s = door_open_s
+        self.door = Door(
+            lambda: self.parts.panel.switch_on("door", door_open_s),
+            self._report,
+            self._talk_id,
+            remote=remote_door,
+            has_opener="door" in outputs,
+            open_s=door_open_s,
+        )
+        self._asking = Asking(self._ask_hub, self._now_s, self._talk_with, language)
         self._card_reason = ""
         self._pins_code: ErrorCode | None = None
         self._xrun_reported_s = float("-inf")
@@ -156,6 +169,8 @@ class Daemon:
                 self.post(CallPressed(fresh_call_id()))
             case "hangup":
                 self.post(HangupPressed())
+            case "door":
+                self.post(DoorPressed())
             case "speaker" if not self._push_to_talk:
                 self.post(SpeakerPressed())
             case "volume_up" | "volume_down":
@@ -165,15 +180,24 @@ class Daemon:
         """Lifting the handset answers, putting it down hangs up; lifted in idle it waits for the call button."""
         self.post(HangupPressed() if on_hook else AnswerRequested())
 
-    def open_door(self) -> str | None:
-        """What it is that keeps it shut, or None: the opener is on, and goes off by itself."""
-        try:
-            self.parts.panel.switch_on("door", self._door_open_s)
-        except PinsError as error:
-            self.parts.journal.report(ErrorCode.DOOR_STUCK, reason=str(error))
-            return str(error)
-        self.parts.journal.report(ErrorCode.DOOR_OPENED, reason=f"for {self._door_open_s:g} s")
-        return None
+    def _report(self, code: ErrorCode, message: str = "", **fields: str | int | float) -> None:
+        self.parts.journal.report(code, message, **fields)
+
+    def _ask_hub(self, request: Request, limit_s: float) -> Awaitable[Reply]:
+        return self.parts.signalling.request(request, limit_s)
+
+    def _now_s(self) -> float:
+        return self.parts.interpreter.outside.clock()
+
+    def _talk_id(self) -> str | None:
+        """Of the answered call that this station is in."""
+        call = self._station.call
+        return call.call_id if call is not None and call.phase in ANSWERED else None
+
+    def _talk_with(self, station: str) -> str | None:
+        """The same, if it is with this one."""
+        call = self._station.call
+        return self._talk_id() if call is not None and call.peer_id == station else None
 
     def held(self, button: str) -> None:
         """Hang-up held for long while idle: the technician's sign of life, a line with the station's state."""
@@ -266,6 +290,7 @@ class Daemon:
     # -------------------------------------------------------------------------------------------------------- the link
 
     def link_changed(self, is_up: bool) -> None:
+        self.door.connection_changed()
         self.post(LinkUp() if is_up else LinkDown())
         if not is_up:
             self._heard("link")
@@ -327,7 +352,7 @@ class Daemon:
         self._tidying.follow(idle)
         parts.panel.show(dict(now.lights), idle=idle)
         parts.engine.loop(now.tone)
-        said = text(text_key(self._station, now.phase), self._language)
+        said = words(self._station, now.phase)[self._language]
         if said != self._status_text:
             self._status_text = said
             parts.supervisor.status(said)
@@ -383,7 +408,10 @@ class Daemon:
 
     # ---------------------------------------------------------------------------------------------- control, Commands
 
-    def command(self, name: str, arguments: dict[str, Any]) -> dict[str, Any]:
+    def command(self, name: str, arguments: dict[str, Any]) -> Answer | Awaitable[Answer]:
+        asked = self._asking.command(name, arguments)
+        if asked is not None:
+            return asked
         commands: dict[str, Callable[[dict[str, Any]], str | None]] = {
             "call": self._command_call,
             "answer": self._command_answer,
@@ -391,12 +419,12 @@ class Daemon:
             "speaker": self._command_speaker,
             "volume": self._command_volume,
             "locate": self._command_locate,
-            "door": lambda _arguments: self.open_door(),
+            "door": lambda _arguments: self.door.open(),
             "drive": self._command_drive,
         }
         command = commands.get(name)
         if command is None:
-            known = ", ".join(("status", "watch", "edges", *commands))
+            known = ", ".join(("status", "watch", "edges", *commands, *self._asking.names))
             return {"ok": False, "message": f"unknown command; there are {known}", "exit": 2}
         refusal = command(arguments)
         return {"ok": True} if refusal is None else {"ok": False, "message": refusal, "exit": 1}
@@ -412,7 +440,7 @@ class Daemon:
 
     def _command_answer(self, _arguments: dict[str, Any]) -> str | None:
         call = self._station.call
-        if call is None or call.phase is not Phase.RINGING_IN:
+        if call is None or not (call.phase is Phase.RINGING_IN or call.auto):
             return "nothing rings here"
         self.post(AnswerRequested())
         return None

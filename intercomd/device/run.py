@@ -25,12 +25,13 @@ from intercomd.adapters.webrtc import WebRtcMedia, probe
 from intercomd.boards.board import Board, panel_board
 from intercomd.config import Audio, Config, hub_token, ice_servers
 from intercomd.core.events import Booted
-from intercomd.core.protocol import Resync
+from intercomd.core.protocol import DOOR, Resync
 from intercomd.core.snapshot import Route, Snapshot
 from intercomd.core.station import Settings, Station
 from intercomd.device.clock import StationClock
 from intercomd.device.control import Control
 from intercomd.device.daemon import Daemon, Parts
+from intercomd.device.door import Door
 from intercomd.device.figures import CallFigures
 from intercomd.device.health import watch
 from intercomd.device.interpreter import Interpreter, Outside
@@ -91,6 +92,8 @@ def settings_of(config: Config) -> Settings:
         connect_timeout_s=call.connect_timeout_s,
         attempts=call.attempts,
         retry_window_s=call.retry_window_s,
+        auto_answer=tuple(IdentityId(name) for name in call.auto_answer),
+        auto_answer_after_s=call.auto_answer_after_s,
     )
 
 
@@ -109,6 +112,7 @@ async def _run(config: Config, journal: Journal) -> None:
         push_to_talk=config.audio.push_to_talk,
         outputs=frozenset(board.outputs),
         door_open_s=config.panel.door_open_s,
+        remote_door=config.panel.remote_door,
     )
     parts, outbox = _assemble(config, daemon, journal, store, loaded, settings, board, clock)
     trace = _open_trace(config, parts.interpreter)
@@ -121,8 +125,8 @@ async def _run(config: Config, journal: Journal) -> None:
         async with asyncio.TaskGroup() as group:
             await _start(daemon, loaded)
             group.create_task(parts.interpreter.run(), name="interpreter")
-            hub_time = _hub_time(parts.interpreter, clock)
-            signalling = parts.signalling.run(daemon.link_changed, daemon.noticed, hub_time)
+            hub_time = _hub_time(parts.interpreter, clock, daemon.door)
+            signalling = parts.signalling.run(daemon.link_changed, daemon.noticed, hub_time, daemon.door.command)
             group.create_task(signalling, name="signalling")
             group.create_task(outbox.run(), name="outbox")
             group.create_task(parts.ice.run(), name="ICE servers")
@@ -137,8 +141,12 @@ async def _run(config: Config, journal: Journal) -> None:
             trace.close()
 
 
-def _hub_time(interpreter: Interpreter, clock: StationClock) -> Callable[[float], None]:
-    return lambda hub_s: interpreter.hear_hub_time(clock.heard(hub_s))
+def _hub_time(interpreter: Interpreter, clock: StationClock, door: Door) -> Callable[[float], None]:
+    def heard(hub_s: float) -> None:
+        door.hub_time(hub_s)
+        interpreter.hear_hub_time(clock.heard(hub_s))
+
+    return heard
 
 
 async def _watch(parts: Parts, daemon: Daemon, clock: StationClock) -> None:
@@ -171,7 +179,7 @@ def _assemble(
     board: Board,
     clock: StationClock,
 ) -> tuple[Parts, Outbox]:
-    signalling = _signalling(config, journal, loaded, clock)
+    signalling = _signalling(config, journal, loaded, clock, board)
     media = WebRtcMedia(
         daemon,
         bitrate_bps=config.audio.bitrate_bps,
@@ -243,13 +251,16 @@ def _assemble(
     return parts, outbox
 
 
-def _signalling(config: Config, journal: Journal, loaded: Loaded, clock: StationClock) -> SocketIoSignalling:
+def _signalling(
+    config: Config, journal: Journal, loaded: Loaded, clock: StationClock, board: Board
+) -> SocketIoSignalling:
     station = config.station
+    has_door = "door" in board.outputs and config.panel.remote_door != "never"
     return SocketIoSignalling(
         station.hub_url,
         lambda: hub_token(station, os.environ),
         loaded.instance,
-        ("restore",),
+        ("restore", DOOR) if has_door else ("restore",),
         journal,
         ca_file=Path(station.hub_ca_file) if station.hub_ca_file else None,
         allow_insecure=station.allow_insecure,

@@ -19,10 +19,25 @@ _NO_PROCESSING = VoiceStatus()
 
 
 def text_key(station: Station, phase: Shown) -> str:
-    """The key of the phase's text; ringing reads differently at both ends."""
-    if phase is not Shown.RINGING or station.call is None:
-        return f"phase.{phase.value}"
-    return "phase.ringing_caller" if station.call.role is Role.CALLER else "phase.ringing_callee"
+    """The key of the phase's text; ringing reads differently at both ends, and so does what nobody has answered."""
+    call = station.call
+    match phase:
+        case Shown.RINGING if call is not None and call.auto:
+            return "phase.ringing_auto"
+        case Shown.RINGING if call is not None:
+            return "phase.ringing_caller" if call.role is Role.CALLER else "phase.ringing_callee"
+        case Shown.CONNECTED if call is not None and call.auto:
+            return "phase.connected_auto"
+        case Shown.CONNECTING if call is not None and call.queued is not None:
+            return "phase.queued"
+        case _:
+            return f"phase.{phase.value}"
+
+
+def words(station: Station, phase: Shown) -> dict[str, str]:
+    """The phase's text in every language."""
+    position = station.call.queued if station.call is not None else None
+    return {language: said.format(position=position) for language, said in both(text_key(station, phase)).items()}
 
 
 def status(
@@ -49,7 +64,7 @@ def status(
     call = station.call
     return {
         "phase": view.phase.value,
-        "text": both(text_key(station, view.phase)),
+        "text": words(station, view.phase),
         "call": None
         if call is None
         else {
@@ -59,6 +74,8 @@ def status(
             "role": call.role.value,
             "epoch": call.epoch,
             "since": call.answered_at or call.started_at,
+            "auto": call.auto,
+            "queued": call.queued,
         },
         "link": {
             "state": "registered" if station.registered else link.state,
