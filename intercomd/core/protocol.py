@@ -184,8 +184,8 @@ class KnownCall(Struct, frozen=True):
 
 
 class Resync(Request, frozen=True):
-    """Sent on every connect. The answer is the truth about this device's calls: its open ones, and those that it names, if
-    only to say that they are over; with the hub's time and ICE servers."""
+    """Sent on every connect. The answer is the truth about this device's calls: its open ones, and those that it
+    names, if only to say that they are over; with the hub's time and ICE servers."""
 
     event: ClassVar[str] = "resync"
     calls: Annotated[tuple[KnownCall, ...], Meta(max_length=MAX_RESYNC_CALLS)] = ()
