@@ -133,4 +133,5 @@ def has_freed(before: HubCall | None, after: HubCall | None) -> bool:
     """Whether a device may have got free by this."""
     if before is None or after is before:
         return False
-    return after is None or len(after.open_legs) < len(before.open_legs)
+    taken = () if after is None else {leg.endpoint for leg in after.open_legs}
+    return any(leg.endpoint not in taken for leg in before.open_legs)
