@@ -2,8 +2,8 @@
 codes would lock out all.
 
 Only a proxy that the configuration names is believed. Of what it says (`X-Forwarded-For`, a list to which every proxy
-adds whom it has seen) the last address counts that is no such proxy itself: what stands before that, the client may have
-written."""
+adds whom it has seen) the last address counts that is no such proxy itself: what stands before that, the client may
+have written."""
 
 import ipaddress
 from collections.abc import Sequence

@@ -4,7 +4,9 @@ from collections.abc import Callable
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
+from intercomd.core.attendance import RETURN_S
 from intercomd.core.legs import MAX_LEGS, HubCall, Limits
 from intercomd.core.protocol import (
     AcceptCall,
@@ -196,6 +198,28 @@ def test_a_restarted_hub_waits_for_everybody_and_leaps_ahead(make: Callable[[], 
         back, _ = handle(back, Returned(51.0, who))
     assert back is not None
     assert back.phase is call.phase
+
+
+@pytest.mark.parametrize("make", [ringing, connected], ids=["ringing", "connected"])
+def test_a_hub_that_was_away_does_not_hold_it_against_those_who_come_back_by_their_back_off(
+    make: Callable[[], HubCall],
+) -> None:
+    """With a grace of 4 s they have, all the same, the time in which clients come back: it was not they who went."""
+    call, _ = handle(replace(make(), limits=Limits(grace_s=4.0)), Restored(10.0))
+    assert call is not None
+    still, effects = handle(call, LeaseExpired(10.0 + RETURN_S - 0.1))
+    assert (still, effects) == (call, ())
+    back, _ = handle(call, Returned(35.0, DOOR))
+    assert back is not None
+    back, _ = handle(back, Returned(35.0, FLAT))
+    assert back is not None
+    assert back.phase is make().phase
+    gone, _ = handle(call, LeaseExpired(10.0 + RETURN_S))
+    assert gone is not None
+    assert gone.phase is HubPhase.ENDED
+    again, _ = handle(back, Vanished(50.0, DOOR.endpoint))
+    assert again is not None
+    assert again.lease_s == 54.0
 
 
 def test_a_clock_that_was_set_while_the_hub_was_off_prolongs_no_ringing_and_ends_no_talk() -> None:
