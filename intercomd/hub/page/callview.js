@@ -1,12 +1,13 @@
 // The call as it is seen: ringing, talking, how good it is; and the error, in words, with OK and retry.
 
 import { text, hasText, clockTime } from "./texts.js";
+import { mayOpen, doorWords } from "./door.js";
 import { byId, setText, show, setData, setIcon, create } from "./dom.js";
 
 const TALKING = ["connecting", "connected", "reconnecting"];
 
-// `acts` are the page's: answer, hangUp, mute, volume(value), speaker(id), unmuffle, retry, dismiss; `level()` is how
-// loud the other side is.
+// `acts` are the page's: answer, hangUp, openDoor, mute, volume(value), speaker(id), unmuffle, retry, dismiss; `level()`
+// is how loud the other side is.
 export class CallView {
   constructor(acts, level) {
     this.level = level;
@@ -16,6 +17,7 @@ export class CallView {
     on("answer", acts.answer);
     on("decline", acts.hangUp);
     on("hang-up", acts.hangUp);
+    on("open-door", acts.openDoor);
     on("mute", acts.mute);
     on("unmuffle", acts.unmuffle);
     on("error-ok", acts.dismiss);
@@ -51,6 +53,7 @@ export class CallView {
     show(byId("answer"), ringing);
     show(byId("decline"), ringing);
     show(byId("hang-up"), !ringing && phase !== "ending");
+    this.door(model, call);
     show(byId("mute"), talking);
     byId("mute").setAttribute("aria-pressed", String(model.muted));
     setIcon(byId("mute-icon"), model.muted ? "mic-off" : "mic");
@@ -58,6 +61,14 @@ export class CallView {
     show(byId("tools"), talking);
     this.speakers(model);
     this.quality(phase === "connected" ? model.live : null);
+  }
+
+  door({ doors, door }, call) {
+    const told = door?.station === call.peer ? door : null;
+    show(byId("open-door"), mayOpen(doors, call));
+    byId("open-door").disabled = told?.state === "asking";
+    setData(byId("door-told"), "door", told?.state ?? "");
+    setText(byId("door-told"), told ? doorWords(told) : "");
   }
 
   speakers({ speakers, speaker, volume }) {

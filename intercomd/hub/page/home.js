@@ -7,7 +7,7 @@ const OUTWARD = {
   busy: "busy", user_offline: "offline", cancelled: "cancelled", rejected: "rejected", timeout: "unanswered",
 };
 
-// `acts` are the page's: signIn, call(id, name), soundOn, reload.
+// `acts` are the page's: signIn, call(id, name), openDoor(id, name), soundOn, reload.
 export class Home {
   constructor(acts) {
     this.acts = acts;
@@ -21,8 +21,8 @@ export class Home {
     show(byId("home"), model.screen === "home");
     if (model.screen === "welcome") this.welcome(model.welcome);
     if (model.screen !== "home") return;
-    this.ready(model.checks);
-    this.stations(model.stations);
+    this.ready(model.checks, model.quietUntil);
+    this.stations(withDoors(model.stations, model.doors), model.door);
     this.calls(model.calls, model.stations);
   }
 
@@ -44,19 +44,27 @@ export class Home {
     keepRows(byId("checks"), checked(checks), ([key]) => key.split(".")[1], newCheck, fillCheck);
   }
 
-  stations(stations) {
+  stations(stations, door) {
     show(byId("stations"), stations.length > 0);
     show(byId("stations-none"), stations.length === 0);
-    keepRows(byId("stations"), stations, ({ id }) => id, (entry) => this.newStation(entry), fillStation);
+    const fill = (row, entry) => fillStation(row, entry, door);
+    const key = ({ id, role }) => `${role} ${id}`;
+    keepRows(byId("stations"), stations, key, (entry) => this.newStation(entry), fill);
   }
 
   newStation({ id, name, role }) {
     const mark = create("span", "mark", createIcon(role === "group" ? "group" : "door"));
     const words = create("span", "words", create("span", "name"), create("span", "sub"));
-    const button = create("button", "row", mark, words, create("span", "dial round", createIcon("phone")));
-    button.type = "button";
-    button.onclick = () => this.acts.call(id, name);
-    return create("li", "", button);
+    const parts = role === "door" ? [] : [create("span", "dial round", createIcon("phone"))];
+    const row = create(role === "door" ? "div" : "button", "row", mark, words, ...parts);
+    if (role !== "door") {
+      row.type = "button";
+      row.onclick = () => this.acts.call(id, name);
+    }
+    const unlock = create("button", "unlock round", createIcon("key"));
+    unlock.type = "button";
+    unlock.onclick = () => this.acts.openDoor(id, name);
+    return create("li", "", row, unlock);
   }
 
   calls(calls, stations) {
@@ -111,12 +119,24 @@ function fillCheck(row, [key, good]) {
   setText(row.lastChild, text(key));
 }
 
-function fillStation(row, { name, role, online }) {
+// A door that may be opened always stands beside its station; that of one who may not be called has a row of its own.
+function withDoors(stations, doors) {
+  const open = new Map(doors.filter(({ when }) => when === "always").map((door) => [door.id, door]));
+  const entries = stations.map((entry) => ({ ...entry, door: open.has(entry.id) }));
+  for (const { id } of stations) open.delete(id);
+  return [...entries, ...[...open.values()].map(({ id, name }) => ({ id, name, role: "door", online: true, door: true }))];
+}
+
+function fillStation(row, { id, name, role, online, door }, asked) {
+  const unlock = row.lastChild;
+  show(unlock, door);
+  unlock.disabled = asked?.station === id && asked.state === "asking";
+  setLabel(unlock, text("door.openAt", { name }));
   setData(row, "online", String(online));
   setText(row.querySelector(".name"), name);
   const state = text(online ? "stations.online" : "stations.offline");
   setText(row.querySelector(".sub"), role === "group" ? `${text("stations.group")} · ${state}` : state);
-  setLabel(row.firstChild, `${text("stations.call", { name })} · ${state}`);
+  if (role !== "door") setLabel(row.firstChild, `${text("stations.call", { name })} · ${state}`);
 }
 
 function fillCall(row, call, callable) {

@@ -65,6 +65,13 @@ export class Link {
     });
   }
 
+  // The same, at once or not at all: what moves something in the world must not happen later than people think.
+  requestNow(name, data, limit = REPLY_MS) {
+    const free = this.state === "registered" && !this.waiting.length && this.socket.io.engine.transport.writable;
+    if (!free) return Promise.reject(Object.assign(new Error("not connected"), { unsent: true }));
+    return this.request(name, data, limit);
+  }
+
   // A volatile packet is dropped while the transport is busy with the last one, so they go one by one.
   pump() {
     while (this.waiting.length && this.socket?.connected && this.socket.io.engine.transport.writable) {

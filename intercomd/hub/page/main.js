@@ -7,6 +7,7 @@ import { Media } from "./media.js";
 import { Meter } from "./quality.js";
 import { Sounds } from "./sounds.js";
 import { Settings } from "./settings.js";
+import { Door, doorWords } from "./door.js";
 import { Home } from "./home.js";
 import { CallView } from "./callview.js";
 import { byId, setText, show, translate } from "./dom.js";
@@ -29,16 +30,18 @@ class Page {
     this.meter = new Meter();
     this.code = "";
     this.model = {
-      screen: "loading", welcome: { invited: false, problem: null, busy: false }, stations: [], calls: null,
+      screen: "loading", welcome: { invited: false, problem: null, busy: false }, stations: [], doors: [], door: null, calls: null,
       checks: { secure: window.isSecureContext, link: "connecting", microphone: "prompt", sound: false, visible: true },
       muted: false, muffled: false, live: null, speakers: [], speaker: "", volume: 1,
     };
     this.sounds = new Sounds(() => this.draw());
     this.media = new Media(byId("far"), this.mediaListener());
     this.settings = new Settings(byId("far"), this.model);
+    this.door = new Door((name, data) => this.link.requestNow(name, data), (told) => this.doorTold(told));
     this.home = new Home({
       signIn: () => this.enter(), call: (id, name) => this.dial(id, name), soundOn: () => this.sounds.unlock(),
-      reload: () => window.location.reload(),
+      openDoor: (id, name) => this.openDoor(id, name),
+      reload: () => window.location.reload(), quiet: () => this.quieten(true), loud: () => this.quieten(false),
     });
     this.callView = new CallView(this.callActs(), () => this.media.level);
     byId("language").onclick = () => { otherLanguage(); this.draw(); };
@@ -62,6 +65,7 @@ class Page {
     return {
       answer: () => this.hear({ type: "answer" }),
       hangUp: () => this.hear({ type: "hangup" }),
+      openDoor: () => this.openDoor(this.state.call?.peer, this.state.call?.name),
       retry: () => this.hear({ type: "retry", id: randomId() }),
       dismiss: () => this.hear({ type: "dismiss" }),
       mute: () => this.mute(!this.model.muted),
@@ -144,7 +148,7 @@ class Page {
     if (this.state.call) this.hear({ type: "hangup" });
     this.hear({ type: "dismiss" });
     this.state = { ...NO_CALL, buried: this.state.buried };
-    Object.assign(this.model, { stations: [], calls: null });
+    Object.assign(this.model, { stations: [], doors: [], door: null, calls: null });
     this.resident = "";
     this.welcome({ invited: false, problem });
   }
@@ -206,6 +210,17 @@ class Page {
 
   dial(peer, name) {
     this.hear({ type: "dial", peer, name, id: randomId() });
+  }
+
+  openDoor(station, name) {
+    if (station) this.door.open(station, name, this.state.call);
+  }
+
+  // In a call it stands there, elsewhere it is a word in passing.
+  doorTold(told) {
+    this.model.door = told;
+    if (told && told.state !== "asking" && !this.state.call) this.toast(doorWords(told));
+    this.draw();
   }
 
   mute(muted) {
@@ -286,7 +301,10 @@ class Page {
       this.out("ended");
       return;
     }
-    if (stations.status === "fulfilled") this.model.stations = stations.value;
+    if (stations.status === "fulfilled") {
+      this.model.stations = stations.value.entries;
+      this.model.doors = stations.value.doors ?? [];
+    }
     if (calls.status === "fulfilled") this.model.calls = calls.value;
     else this.model.calls ??= "failed";
     this.draw();

@@ -5,7 +5,7 @@ export const PROTOCOL = 1;
 export const REQUESTS = [
   "resync", "heartbeat", "initiate_call", "accept_call", "reject_call", "cancel_call", "end_call",
   "webrtc_offer", "webrtc_answer", "webrtc_ice_candidate", "webrtc_restart", "call_metrics",
-  "prolong_call", "set_do_not_disturb",
+  "prolong_call", "set_do_not_disturb", "open_door",
 ];
 
 export const NOTICES = [

@@ -25,7 +25,7 @@ export function takeInvitation() {
 export const whoAmI = async () => (await askHub("GET", "/api/session")).resident;
 export const signIn = async (code) => (await askHub("POST", "/api/session", { code })).resident;
 export const signOut = () => askHub("DELETE", "/api/session");
-export const directory = async () => (await askHub("GET", "/api/directory")).entries;
+export const directory = () => askHub("GET", "/api/directory");
 export const recentCalls = async () => (await askHub("GET", "/api/calls")).calls;
 
 // Rejects with `HubError`; status 0 when the hub cannot be reached.
