@@ -77,8 +77,12 @@ class SoundRig:
     To be entered in the process's main thread: the kernel ends the server when the *thread* that started it ends.
     """
 
-    def __init__(self, stations: Sequence[str]) -> None:
+    def __init__(self, stations: Sequence[str], *, nice: int = 0) -> None:
+        """`nice` is that of the server and of everybody before its sinks; below 0 only root may."""
         self.stations = tuple(stations)
+        self.nice: Final = nice
+        self.rank: Final = ("nice", "-n", str(nice)) if nice else ()
+        """What the command of whoever belongs to the rig begins with."""
         self.env: dict[str, str] = {}
         """To be added to the environment of whatever opens the stations' PCMs."""
         self._modules: dict[str, str] = {}
@@ -131,17 +135,17 @@ class SoundRig:
         raw.write_bytes(read_wav(wav).tobytes() + bytes(2 * round(pause_s * RATE_HZ)))
         # Without the server pacat ends, and then the other by SIGPIPE.
         again = [sys.executable, "-S", "-c", _AGAIN_AND_AGAIN, str(raw)]
-        return self._start(again, _pacat("-p", f"{station}_mic", _SPOKEN_LATENCY_MS))
+        return self._start(again, [*self.rank, *_pacat("-p", f"{station}_mic", _SPOKEN_LATENCY_MS)])
 
     def play(self, sink: str, raw: Path, latency_ms: int = _SPOKEN_LATENCY_MS) -> "Child":
         """A raw file (48 kHz 16-bit mono) into any sink, once. Where delays are measured, `latency_ms` is 20."""
-        return self._start([*_pacat("-p", sink, latency_ms), str(raw)])
+        return self._start([*self.rank, *_pacat("-p", sink, latency_ms), str(raw)])
 
     def record(self, sink: str, path: Path) -> "Child":
         """A witness: records what a sink plays into a raw file (48 kHz 16-bit mono) until it is closed. It has begun
         when this returns."""
         with path.open("wb") as output:
-            child = self._start(_pacat("-r", f"{sink}.monitor", _RECORDED_LATENCY_MS), output=output)
+            child = self._start([*self.rank, *_pacat("-r", f"{sink}.monitor", _RECORDED_LATENCY_MS)], output=output)
         _poll(lambda: path.stat().st_size > 0, f"nothing is recorded from {sink}", START_LIMIT_S)
         return child
 
@@ -151,8 +155,7 @@ class SoundRig:
         home = self._directory
         (home / "asound.conf").write_text(asound_conf(self.stations))
         # Or the streams of a pulled card go on, on the card of another station.
-        (home / "daemon.conf").write_text("rescue-streams = no\n")
-        (home / "daemon.conf").write_text("rescue-streams = no\n")
+        (home / "daemon.conf").write_text(f"rescue-streams = no\nnice-level = {self.nice}\n")
         self.env = {
             "ALSA_CONFIG_PATH": str(home / "asound.conf"),
             "PULSE_SERVER": f"unix:{home}/native",
@@ -171,9 +174,10 @@ class SoundRig:
             if shutil.which(program) is None:
                 raise SoundError(f"{program} is not installed: apt install {package}")
         options = ["--daemonize=no", "--exit-idle-time=-1", "--use-pid-file=no", "--disable-shm=yes", "--realtime=no"]
-        quiet = ["--high-priority=no", "--log-level=error", "--log-target=stderr"]
+        quiet = [f"--high-priority={'yes' if self.rank else 'no'}", "--log-level=error", "--log-target=stderr"]
         path = self._directory / "native"
         protocol = f"module-native-protocol-unix socket={path} auth-anonymous=1"
+        # pulseaudio(1) begins by setting its niceness to 0, whoever started it: it must raise itself.
         server = self._start([*_NO_ORPHAN, "pulseaudio", "-n", *options, *quiet, "-L", protocol])
         _poll(lambda: _listens(path) or not server.running, "PulseAudio does not start", START_LIMIT_S)
         if not server.running:

@@ -33,6 +33,7 @@ class Ear:
     def __init__(self, rig: SoundRig, sink: str) -> None:
         self._sink = sink
         self._env = {**os.environ, **rig.env}
+        self._rank = rig.rank
         self._pieces: list[tuple[float, bytes]] = []
         self._begun = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"ear {sink}", daemon=True)
@@ -41,7 +42,7 @@ class Ear:
     def __enter__(self) -> Self:
         shape = ["--raw", f"--rate={RATE_HZ}", "--channels=1", "--format=s16le", f"--latency-msec={LATENCY_MS}"]
         self._process = subprocess.Popen(
-            ["pacat", "-r", "-d", f"{self._sink}.monitor", *shape],
+            [*self._rank, "pacat", "-r", "-d", f"{self._sink}.monitor", *shape],
             env=self._env,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,

@@ -10,7 +10,18 @@ import pytest
 
 from intercomd.media.pcm import RATE_HZ
 from tests.bench.audio.conditions import AFTER, BAD, PHASES, ZERO, Run, Taken, Window
-from tests.bench.audio.hearing import Heard, delays, found, silent_ticks, sound, steadiest
+from tests.bench.audio.hearing import (
+    Heard,
+    base_s,
+    by_start,
+    calm,
+    delays,
+    found,
+    hiccups_s,
+    silent_at,
+    sound,
+    steadiest,
+)
 from tests.bench.audio.impaired import Condition, Fates
 from tests.bench.audio.lanes import OURS, STOCK
 from tests.bench.audio.latency_rows import PEERS, Unheard, complaints, rows, series
@@ -104,10 +115,22 @@ def test_a_jump_of_the_delay_is_followed() -> None:
 def test_only_whole_periods_of_zeros_are_silent() -> None:
     pcm = np.ones(RATE_HZ, np.int16)
     pcm[1000:1479] = 0
-    assert silent_ticks(Dated(pcm, 5.0), 5.0, 6.0) == 0
+    assert silent_at(Dated(pcm, 5.0), 5.0, 6.0) == ()
     pcm[1000:1960] = 0
-    assert silent_ticks(Dated(pcm, 5.0), 5.0, 6.0) == 2
-    assert silent_ticks(Dated(pcm, 5.0), 5.5, 6.0) == 0
+    assert silent_at(Dated(pcm, 5.0), 5.0, 6.0) == pytest.approx((5.0 + 1000 / RATE_HZ, 5.0 + 1480 / RATE_HZ))
+    assert silent_at(Dated(pcm, 5.0), 5.5, 6.0) == ()
+
+
+def test_a_hiccup_of_the_rig_is_told_from_a_new_start() -> None:
+    """Each start has its own delay; within one, another delay is the machine's."""
+    heard = [Heard(100 + 0.6 * number, 0.02 if number < 10 else 0.028) for number in range(20)]
+    groups = by_start(heard, [100.0, 106.0], 6.0)
+    assert [len(group) for group in groups] == [8, 8]
+    assert base_s(groups) == pytest.approx(0.024)
+    assert hiccups_s(groups) == ()
+    late = [Heard(one.at_s, 0.05) if one.at_s == 103.0 else one for one in heard]
+    assert hiccups_s(by_start(late, [100.0, 106.0], 6.0)) == (103.0,)
+    assert [calm(at_s, (103.0,)) for at_s in (101.0, 103.5, 105.0)] == [True, False, True]
 
 
 # ----------------------------------------------------------------------------------------------------------- figures
@@ -123,13 +146,13 @@ def a_run(delay_s: float, bad_s: float) -> Run:
         at_s += phase.lasts_s
     lost = {phase.name: (phase.lost.start, 500) for phase in PHASES}
     estimates = [(window.since_s + 1, 0.06) for window in windows]
-    return Run(windows, heard, {phase.name: 0 for phase in PHASES}, 0, lost, estimates)
+    return Run(windows, heard, {phase.name: () for phase in PHASES}, (), lost, estimates)
 
 
 def a_house(ours: Run) -> Taken:
-    copy = [Heard(float(number), 0.02) for number in range(20)]
+    copy = [[Heard(1000.0 + 10 * start + number, 0.02) for number in range(6)] for start in range(10)]
     runs = {OURS: [ours], **{name: [a_run(0.2, 0.4)] for name in PEERS}}
-    return Taken(runs, {}, copy, copy, [0.0002] * 20)
+    return Taken(runs, {}, copy, list(copy), [0.0002] * 20)
 
 
 def named(made: list[Row], name: str) -> Row:
@@ -169,10 +192,23 @@ def test_a_peer_that_is_not_there_says_why() -> None:
 
 def test_a_disturbed_rig_is_complained_of() -> None:
     house = a_house(a_run(0.06, 0.15))
-    house.copy_beside[:] = [Heard(one.at_s, 0.02 if one.at_s < 10 else 0.09) for one in house.copy_beside]
-    assert "the copy loop was disturbed" in complaints(house)[0]
-    house = a_house(replace(a_run(0.06, 0.15), mouth_silent=3))
+    house.copy_beside[:] = [[replace(one, delay_s=0.09) if one is group[2] else one for one in group]
+                            for group in house.copy_beside]  # fmt: skip
+    assert "hiccups" in complaints(house)[0]
+    house = a_house(a_run(0.06, 0.15))
+    house.copy_beside[:] = [[replace(one, delay_s=0.03) for one in group] for group in house.copy_beside]
+    assert "two calls at a time" in complaints(house)[0]
+    house = a_house(replace(a_run(0.06, 0.15), mouth_silent=tuple(map(float, range(30)))))
     assert "holes" in complaints(house)[0]
+
+
+def test_a_silence_that_the_injector_made_is_nobodys() -> None:
+    run = a_run(0.06, 0.15)
+    at_s = run.windows[0].from_s + 5
+    silent = replace(run, silent={**run.silent, ZERO.name: (at_s,)})
+    name = f"digital silence, {ZERO.name}: periods of 10 ms in a call"
+    assert named(rows(a_house(silent), QUIET), name).ours == 1
+    assert named(rows(a_house(replace(silent, mouth_silent=(at_s - 0.1,))), QUIET), name).ours == 0
     house = a_house(a_run(0.06, 0.15))
     house.probe_s[:] = [0.004] * 20
     assert "wire" in complaints(house)[0]

@@ -45,9 +45,10 @@ class Run:
 
     windows: Sequence[Window]
     heard: Sequence[Heard]
-    silent: Mapping[str, int]
-    """Periods, by phase."""
-    mouth_silent: int
+    silent: Mapping[str, tuple[float, ...]]
+    """When periods of digital silence were heard, by phase."""
+    mouth_silent: tuple[float, ...]
+    """When the injector itself had some."""
     lost: Mapping[str, tuple[int, int]]
     """Lost and seen of the voice's packets, by phase."""
     estimates: Sequence[tuple[float, float]] = ()
@@ -60,6 +61,7 @@ class Taken:
 
     runs: dict[str, list[Run]] = field(default_factory=lambda: defaultdict(list))
     missing: dict[str, str] = field(default_factory=dict)
-    copy_alone: list[Heard] = field(default_factory=list)
-    copy_beside: list[Heard] = field(default_factory=list)
+    copy_alone: list[list[Heard]] = field(default_factory=list)
+    copy_beside: list[list[Heard]] = field(default_factory=list)
+    """By start of the copy loop."""
     probe_s: list[float] = field(default_factory=list)

@@ -1,7 +1,8 @@
 """What is injected to be measured, and what two recordings of it say: delays, and ticks of digital silence. Pure."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from statistics import median
 from typing import Any, Final
 
 import numpy as np
@@ -15,6 +16,11 @@ LONGEST_S: Final = 1.2
 _MISSED_S: Final = 0.25
 """What it costs to take a chirp for lost, in seconds by which the delay jumps."""
 _ABREAST: Final = 12
+SETTLED_S: Final = 0.7
+LEAVES_S: Final = 0.3
+"""The copy loop's first moments, and its last: its own start and end."""
+STEADY_S: Final = 0.003
+AROUND_S: Final = 1.2
 _BLOCK_FRAMES: Final = 5 * RATE_HZ
 """Short transforms are quicker than one over minutes."""
 
@@ -77,9 +83,54 @@ def found(recorded: Pcm) -> list[int]:
     return frames
 
 
-def silent_ticks(recorded: Dated, from_s: float, to_s: float) -> int:
-    """How many whole periods of nothing but zeros were played in this time."""
+def silent_at(recorded: Dated, from_s: float, to_s: float) -> tuple[float, ...]:
+    """When whole periods of nothing but zeros were played in this time: the beginning of each."""
     start, stop = (round((at_s - recorded.began_s) * RATE_HZ) for at_s in (from_s, to_s))
     silent = np.concatenate(([False], recorded.pcm[max(0, start) : max(0, stop)] == 0, [False]))
     edges = np.flatnonzero(np.diff(silent))
-    return int(np.sum((edges[1::2] - edges[::2]) // PERIOD_FRAMES))
+    began = max(0, start)
+    return tuple(
+        recorded.at(began + int(edge) + PERIOD_FRAMES * number)
+        for edge, end in zip(edges[::2], edges[1::2], strict=True)
+        for number in range(int(end - edge) // PERIOD_FRAMES)
+    )
+
+
+# ------------------------------------------------------------------------------------------------- the rig's own calm
+
+
+def by_start(heard: Iterable[Heard], starts_s: Sequence[float], each_s: float) -> list[list[Heard]]:
+    """The chirps of each start of the copy loop: from where it has settled to where it may have ended. Each start
+    decides anew how the periods of two cards lie to each other; within one the delay is constant."""
+    spoken = [one for one in heard if one.delay_s is not None]
+    spans = [(start_s + SETTLED_S, start_s + each_s - LEAVES_S) for start_s in starts_s]
+    groups = [[one for one in spoken if from_s <= one.at_s < to_s] for from_s, to_s in spans]
+    return [group for group in groups if group]
+
+
+def base_s(groups: Sequence[Sequence[Heard]]) -> float:
+    """The copy loop's delay: the median of its starts' medians. Raises `ValueError` for none."""
+    if not groups:
+        raise ValueError("the copy loop was never heard")
+    return median(_middle_s(group) for group in groups)
+
+
+def hiccups_s(groups: Sequence[Sequence[Heard]]) -> tuple[float, ...]:
+    """When the copy loop's delay was not that of its start: then the machine or the sound server had a hiccup, and
+    what else was heard at that moment says nothing of whoever spoke."""
+    middles_s = [_middle_s(group) for group in groups]
+    return tuple(
+        one.at_s
+        for group, middle_s in zip(groups, middles_s, strict=True)
+        for one in group
+        if abs((one.delay_s or 0.0) - middle_s) > STEADY_S
+    )
+
+
+def calm(at_s: float, disturbed_s: Iterable[float]) -> bool:
+    """Whether nothing disturbed the rig around this moment."""
+    return all(abs(at_s - moment_s) > AROUND_S for moment_s in disturbed_s)
+
+
+def _middle_s(group: Sequence[Heard]) -> float:
+    return median(one.delay_s or 0.0 for one in group)

@@ -5,6 +5,7 @@ import asyncio
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
@@ -54,6 +55,11 @@ ADDRESSES: Final = {
 Party = Callable[["Lanes", Lane], AbstractAsyncContextManager[None]]
 
 
+RIG_NICE: Final = -11
+"""What PulseAudio gives itself where it may. The rig stands for cards, which need no processor: it must not wait for
+those that are measured."""
+
+
 class _Rig(SoundRig):
     """Its server says 48 kHz to those who ask it what to take: a browser, which would resample otherwise."""
 
@@ -80,7 +86,7 @@ class Lanes(Laboratory):
         self.household = _Household(planned.root, planned.hub_port, tuple(map(planned.station, STATIONS)))
         lay_out(self.household, self._ring_timeout_s, self._changes())
         rooms = [room for lane in (FIRST, SECOND, COPY) for room in (lane.caller, lane.callee)]
-        self.rig = self._stack.enter_context(_Rig(rooms))
+        self.rig = self._stack.enter_context(_Rig(rooms, nice=RIG_NICE))
         self.cards = RigCards(self.rig)
         self._stack.push_async_callback(self.supervisor.close)
         await self._start()
@@ -177,8 +183,10 @@ def parties() -> Mapping[str, Party]:
     }
 
 
-async def copy_again_and_again(lanes: Lanes, lane: Lane, each_s: float) -> None:
-    """Until cancelled: a new start decides anew how the periods of two cards lie to each other."""
+async def copy_again_and_again(lanes: Lanes, lane: Lane, each_s: float, starts_s: list[float]) -> None:
+    """Until cancelled: a new start decides anew how the periods of two cards lie to each other. Each is noted in
+    `starts_s` (CLOCK_MONOTONIC)."""
     while True:
         async with copy_loop(lanes, lane):
+            starts_s.append(time.monotonic())
             await asyncio.sleep(each_s)

@@ -18,7 +18,7 @@ from typing import Any, Final
 from intercomd.demo.control import ControlError
 from tests.bench.audio import latency_rows
 from tests.bench.audio.conditions import PHASES, Run, Taken, Window
-from tests.bench.audio.hearing import Heard, delays, silent_ticks, sound
+from tests.bench.audio.hearing import Heard, by_start, delays, silent_at, sound
 from tests.bench.audio.impaired import CLEAN
 from tests.bench.audio.lanes import (
     ADDRESSES,
@@ -46,7 +46,7 @@ from tests.netns.laboratory import lacking
 
 ROUNDS: Final[Sequence[Sequence[str]]] = ((OURS, STOCK), (BARESIP, CHROMIUM), (OURS, BARESIP_MINIMAL))
 SETTLE_S: Final = 2.0
-ALONE_S, ALONE_EACH_S, BESIDE_EACH_S = 10.0, 2.5, 8.0
+ALONE_S, ALONE_EACH_S, BESIDE_EACH_S = 36.0, 2.8, 6.0
 LEAD_S: Final = 25.0
 """For calls to come up before the first condition."""
 INJECTED_MS: Final = 20
@@ -99,8 +99,8 @@ class Ears:
     def run(self, windows: Sequence[Window], lost: Mapping[str, tuple[int, int]], estimates: Any) -> Run:
         """After the recordings have ended."""
         mouth, ear = self._mouth.heard(), self._ear.heard()
-        silent = {window.phase: silent_ticks(ear, window.from_s, window.to_s) for window in windows}
-        mouth_silent = silent_ticks(mouth, windows[0].from_s, windows[-1].to_s)
+        silent = {window.phase: silent_at(ear, window.from_s, window.to_s) for window in windows}
+        mouth_silent = silent_at(mouth, windows[0].from_s, windows[-1].to_s)
         return Run(windows, delays(mouth, ear), silent, mouth_silent, lost, tuple(estimates))
 
 
@@ -111,19 +111,22 @@ async def _alone(lanes: Lanes, taken: Taken) -> Reckon:
     ears = Ears(lanes, COPY)
     async with AsyncExitStack() as stack:
         await ears.open(stack, path)
-        await _copying(stack, lanes, ALONE_EACH_S)
+        starts_s = await _copying(stack, lanes, ALONE_EACH_S)
         await asyncio.sleep(ALONE_S)
-    return lambda: taken.copy_alone.extend(ears.heard())
+    return lambda: taken.copy_alone.extend(by_start(ears.heard(), starts_s, ALONE_EACH_S))
 
 
-async def _copying(stack: AsyncExitStack, lanes: Lanes, each_s: float) -> None:
-    task = asyncio.create_task(copy_again_and_again(lanes, COPY, each_s))
+async def _copying(stack: AsyncExitStack, lanes: Lanes, each_s: float) -> list[float]:
+    """From now on; when each copy loop starts."""
+    starts_s: list[float] = []
+    task = asyncio.create_task(copy_again_and_again(lanes, COPY, each_s, starts_s))
 
     async def end() -> None:
         task.cancel()
         await asyncio.wait([task])
 
     stack.push_async_callback(end)
+    return starts_s
 
 
 async def _round(lanes: Lanes, names: Sequence[str], number: int, taken: Taken) -> Reckon:
@@ -142,7 +145,7 @@ async def _round(lanes: Lanes, names: Sequence[str], number: int, taken: Taken) 
                 await stack.enter_async_context(parties()[name](lanes, lane))
             except (ProgramError, Late) as error:
                 taken.missing[name] = str(error)
-        await _copying(stack, lanes, BESIDE_EACH_S)
+        starts_s = await _copying(stack, lanes, BESIDE_EACH_S)
         if OURS in names:
             looking = asyncio.create_task(_estimates(lanes, estimates))
             stack.callback(looking.cancel)
@@ -154,7 +157,7 @@ async def _round(lanes: Lanes, names: Sequence[str], number: int, taken: Taken) 
             if name not in taken.missing:
                 told = _told(streams, lane)
                 taken.runs[name].append(everybody[name].run(windows, told, estimates if name == OURS else ()))
-        taken.copy_beside += copy.heard()
+        taken.copy_beside += by_start(copy.heard(), starts_s, BESIDE_EACH_S)
 
     return reckon
 
