@@ -25,10 +25,16 @@ DEFAULT_CONFIG = "/etc/intercomd/intercomd.toml"
 COMMANDS = """commands:
   device [--config FILE]               run the station
   hub [--config FILE]                  run the hub
+  hub set-up                           print the link of the first administrator, once
+  hub add-admin | reset-admin NAME     print a link with which an administrator chooses a password, once
   hub add-station NAME [--group G]     make a station known; prints its token, once
+  hub pair NAME [--typed]              make a code by which a station gets its token, once
+  hub rotate NAME [--now]              give a station a new token; the former one works for a day more
   hub invite NAME                      print a link that signs in one browser of a resident, once
-  hub revoke NAME                      end a station's token or a resident's sessions, at once
-  hub list                             who is known, who is connected
+  hub revoke | ban | unban NAME        end a station's tokens or a resident's sessions; keep out; at once
+  hub allow | forbid | clear WHO call | door | door_in_call WHOM   who may call whom, open which door
+  hub list | rights                    who is known, who is connected; the rules
+  pair URL CODE [--fingerprint F]      give this station its token, and the hub's certificate to trust
   fault [--config FILE]                say and show why the station does not start, until it does
   check-config FILE                    name every mistake of a configuration file
   demo [--scripted] [--json FILE]      a hub and two stations on this machine, with a panel page
@@ -89,7 +95,7 @@ def _fault(argv: list[str]) -> int:
 
 
 def _hub(argv: list[str]) -> int:
-    parser = _config_parser("hub", "Run the hub or, with add-station, invite, revoke or list, administer it.")
+    parser = _config_parser("hub", "Run the hub or, with one of its commands, administer it.")
     options, rest = parser.parse_known_args(argv)
     if rest and rest[0].startswith("-"):
         parser.error(f"unknown option {rest[0]}")
@@ -104,6 +110,12 @@ def _hub(argv: list[str]) -> int:
         return run_hub(config)
 
     return _with_config(options.config, "hub", run, None if rest else _tell_mistakes)
+
+
+def _pair(argv: list[str]) -> int:
+    from intercomd.device.pairing import main as pair
+
+    return pair(argv, DEFAULT_CONFIG)
 
 
 def _check_config(argv: list[str]) -> int:
@@ -136,6 +148,7 @@ _RUN: dict[str, Callable[[list[str]], int]] = {
     "device": _device,
     "hub": _hub,
     "fault": _fault,
+    "pair": _pair,
     "check-config": _check_config,
     "demo": _demo,
     "replay": _replay,

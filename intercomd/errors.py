@@ -168,6 +168,22 @@ class ErrorCode(Enum):
     CLIENT_REFUSED = Condition(
         _W, Remedy.RETRY, "The hub refused a client.",
         "REASON says why. A wrong token: `intercomd hub add-station NAME` or `invite NAME` prints a new one.")
+    HUB_NOT_SET_UP = Condition(
+        _N, Remedy.NONE, "The hub has no administrator yet.",
+        "`intercomd hub set-up`, as the hub's user, prints a link with which the first one chooses a password.")
+    ADMINISTRATOR_SIGNED_IN = Condition(_N, Remedy.NONE, "An administrator signed in.")
+    ADMINISTRATOR_REFUSED = Condition(
+        _W, Remedy.RETRY, "Somebody tried to administer the hub and was refused.",
+        "REASON says why, NETWORK from where. A forgotten password: `intercomd hub reset-admin NAME` prints a link.")
+    ADMINISTERED = Condition(_N, Remedy.NONE, "An administrator changed something.")
+    STATION_PAIRED = Condition(_N, Remedy.NONE, "A station has got its token by pairing.")
+    PAIRING_REFUSED = Condition(
+        _W, Remedy.RETRY, "A station could not be paired.",
+        "REASON says why. Codes work once and for a limited time: make a new one on the hub's page.")
+    CERTIFICATE_MADE = Condition(_N, Remedy.NONE, "The hub has made its certificate anew.")
+    CERTIFICATE_NOT_RENEWED = Condition(
+        _E, Remedy.RETRY, "The hub's certificate cannot be renewed.",
+        "REASON says why. The hub's user must own the files of [hub] tls_dir; it is tried again every hour.")
     ICE_SERVER_UNREACHABLE = Condition(
         _W, Remedy.DEGRADE, "A STUN or TURN server cannot be used; calls do without it.",
         "REASON names it and says why. Check that it runs, and that its ports pass the firewall; it is tried again.")

@@ -1,5 +1,6 @@
-"""Administration: enrolling stations, inviting residents, taking that back, listing who is known. Carried out by the
-running hub through a socket that only its own user can open, or directly on the database when no hub runs."""
+"""Administration by command: stations and their tokens, residents' invitations, administrators' links, rights, who is
+known. Carried out by the running hub through a socket that only its own user can open, or directly on the database when
+no hub runs."""
 
 import asyncio
 import os
@@ -9,10 +10,11 @@ from typing import Literal
 
 import msgspec
 
-from intercomd.hub import directory, sessions
+from intercomd.hub import administrators, directory, estate, pairing, sessions
 from intercomd.hub.database import Database, DatabaseError
 from intercomd.hub.directory import Directory, DirectoryError, Role
 from intercomd.hub.presence import Presence
+from intercomd.hub.rights import Action, Right
 from intercomd.ids import IdentityId
 
 MAX_LINE_BYTES = 64 * 1024
@@ -23,9 +25,25 @@ BACKLOG = 8
 class Order(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One line to the admin socket."""
 
-    command: Literal["add-station", "invite", "revoke", "list"]
+    command: Literal[
+        "add-station", "pair", "rotate", "invite", "revoke", "ban", "unban", "list",
+        "set-up", "add-admin", "reset-admin", "allow", "forbid", "clear", "rights",
+    ]  # fmt: skip
     name: str = ""
     group: str | None = None
+    action: Action | None = None
+    object: str = ""
+    at_once: bool = False
+    typed: bool = False
+
+
+class Rule(msgspec.Struct, frozen=True):
+    """Who may, or may not, do what to whom; "*" is everybody."""
+
+    subject: str
+    action: Action
+    object: str
+    allowed: bool
 
 
 class Entry(msgspec.Struct, frozen=True):
@@ -35,6 +53,7 @@ class Entry(msgspec.Struct, frozen=True):
     role: str
     groups: tuple[str, ...] = ()
     devices: int | None = None
+    banned: bool = False
 
 
 class Result(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -43,7 +62,13 @@ class Result(msgspec.Struct, frozen=True, omit_defaults=True):
     ok: bool
     message: str = ""
     token: str | None = None
+    until: float | None = None
     entries: tuple[Entry, ...] = ()
+    rules: tuple[Rule, ...] = ()
+
+
+READING = ("list", "rights")
+"""What changes nothing."""
 
 
 def socket_path(database: Path) -> Path:
@@ -54,31 +79,65 @@ def socket_path(database: Path) -> Path:
 async def carry_out(order: Order, database: Database, presence: Presence | None, now_s: float) -> Result:
     """Raises `DatabaseError`."""
     try:
-        match order.command:
-            case "add-station":
-                token = await directory.enrol(database, order.name, Role.STATION, order.group, now_s)
-                return Result(ok=True, token=token)
-            case "invite":
-                return Result(ok=True, token=await sessions.invite(database, order.name, order.group, now_s))
-            case "revoke":
-                await sessions.revoke(database, order.name)
-                return Result(ok=True)
-            case "list":
-                return Result(ok=True, entries=_entries(await directory.read(database), presence))
+        if order.command in READING:
+            known = await directory.read(database)
+            return Result(ok=True, entries=_entries(known, presence), rules=_rules(known))
+        token, until = await _change(order, database, now_s)
     except DirectoryError as error:
         return Result(ok=False, message=str(error))
+    return Result(ok=True, token=token, until=until)
+
+
+async def _change(order: Order, database: Database, now_s: float) -> tuple[str | None, float | None]:
+    """What was made, if something was, and until when something lasts. Raises `DirectoryError` and `DatabaseError`."""
+    name = order.name
+    match order.command:
+        case "add-station":
+            return await directory.enrol(database, name, Role.STATION, order.group, now_s), None
+        case "pair":
+            return await pairing.create(database, name, now_s, typed=order.typed)
+        case "rotate":
+            return await estate.rotate(database, name, now_s, at_once=order.at_once)
+        case "invite":
+            return await sessions.invite(database, name, order.group, now_s), None
+        case "revoke":
+            await sessions.revoke(database, name)
+        case "ban" | "unban":
+            await estate.ban(database, name, now_s if order.command == "ban" else None)
+        case "set-up":
+            return await administrators.set_up(database, now_s), None
+        case "add-admin" | "reset-admin":
+            return await administrators.invite(database, name, now_s, known=order.command == "reset-admin"), None
+        case "allow" | "forbid" | "clear":
+            await _rule(order, database)
+    return None, None
+
+
+async def _rule(order: Order, database: Database) -> None:
+    if order.action is None:
+        raise DirectoryError(f"what about? {', '.join(Action)}")
+    if order.command == "clear":
+        await estate.clear_right(database, order.name, order.action, order.object)
+    else:
+        right = Right(IdentityId(order.name), order.action, IdentityId(order.object), order.command == "allow")
+        await estate.set_right(database, right)
 
 
 def _entries(known: Directory, presence: Presence | None) -> tuple[Entry, ...]:
     return tuple(
         Entry(
-            name=identity.name,
+            name=identity.id,
             role=identity.role.value,
-            groups=tuple(group for group, members in known.groups.items() if identity.id in members),
+            groups=tuple(sorted(known.memberships.get(identity.id, ()))),
             devices=None if presence is None else _devices(presence, identity.id),
+            banned=identity.banned,
         )
         for identity in known.identities.values()
     )
+
+
+def _rules(known: Directory) -> tuple[Rule, ...]:
+    return tuple(Rule(rule.subject, rule.action, rule.object, rule.allowed) for rule in known.rights.rules)
 
 
 def _devices(presence: Presence, identity: IdentityId) -> int:
@@ -142,7 +201,7 @@ class Office:
             return Result(ok=False, message=f"not an order: {error}")
         try:
             result = await carry_out(order, self._database, self._presence, self._now_s())
-            if result.ok and order.command != "list":
+            if result.ok and order.command not in READING:
                 await self._on_change()
         except DatabaseError as error:
             return Result(ok=False, message=str(error))

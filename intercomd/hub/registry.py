@@ -129,6 +129,10 @@ class Registry(Calls):
         event = Initiated(now_s, call_id, caller, recipient, admission, self._limits, request.conversation_id)
         return await self._decide(call_id, event)
 
+    def is_engaged(self, identity: IdentityId) -> bool:
+        """Whether one of its devices has a part in an open call."""
+        return any(endpoint.identity == identity for endpoint in self._ledger.legs)
+
     def rest(self) -> None:
         """Where no call depends on it, the hub's clock follows the wall clock, which somebody may have set."""
         if not len(self._ledger):

@@ -15,6 +15,7 @@ from intercomd.config import Hub
 from intercomd.hub.sessions import SESSION_LIFE_S
 
 COOKIE: Final = "intercom"
+ADMINISTRATORS_COOKIE: Final = "intercom-admin"
 _HOST_ONLY: Final = "__Host-"
 """A name that browsers accept only with Secure, Path=/ and no Domain: no neighbour on a sister name can set it."""
 
@@ -30,7 +31,7 @@ class Site:
     @classmethod
     def of(cls, settings: Hub) -> Self:
         url = urlsplit(settings.public_url)
-        return cls(f"{url.scheme}://{url.netloc}".lower() if url.netloc else "", bool(settings.tls_cert))
+        return cls(f"{url.scheme}://{url.netloc}".lower() if url.netloc else "", settings.uses_tls)
 
     @property
     def secure(self) -> bool:
@@ -66,3 +67,22 @@ class Site:
 
     def sign_out(self, response: web.StreamResponse) -> None:
         response.del_cookie(self.cookie, path="/", secure=self.secure, httponly=True, samesite="Strict")
+
+    @property
+    def administrators_cookie(self) -> str:
+        return f"{_HOST_ONLY}{ADMINISTRATORS_COOKIE}" if self.secure else ADMINISTRATORS_COOKIE
+
+    def administrator_of(self, request: web.Request) -> str:
+        """The token of an administrator's session, "" if there is none."""
+        return request.cookies.get(self.administrators_cookie, "")
+
+    def sign_in_administrator(self, response: web.StreamResponse, token: str, life_s: float) -> None:
+        response.set_cookie(
+            self.administrators_cookie, token, max_age=round(life_s), path="/", secure=self.secure, httponly=True,
+            samesite="Strict",
+        )  # fmt: skip
+
+    def sign_out_administrator(self, response: web.StreamResponse) -> None:
+        response.del_cookie(
+            self.administrators_cookie, path="/", secure=self.secure, httponly=True, samesite="Strict"
+        )  # fmt: skip
