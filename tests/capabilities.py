@@ -65,6 +65,11 @@ def _locale_sources() -> str | None:
     return _program("localedef")() if found else "no sources of the locale zh_CN (package locales)"
 
 
+def _nginx() -> str | None:
+    """Debian has it where only root's PATH looks."""
+    return None if shutil.which("nginx") or Path("/usr/sbin/nginx").exists() else "no program nginx"
+
+
 def _netns() -> str | None:
     from tests.netns.laboratory import lacking
 
@@ -131,6 +136,8 @@ PROBES: dict[str, Probe] = {
     "root": _root,
     "netns": _netns,
     "coturn": _program("turnserver"),
+    "nginx": _nginx,
+    "promtool": _program("promtool"),
 }
 
 
