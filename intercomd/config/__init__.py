@@ -5,7 +5,7 @@ one `ConfigError` that lists every mistake. Secrets are never part of a `Config`
 `ice_servers` read them.
 """
 
-from intercomd.config.credentials import hub_ca, hub_token, ice_servers, metrics_token, turn_secret
+from intercomd.config.credentials import database_password, hub_ca, hub_token, ice_servers, metrics_token, turn_secret
 from intercomd.config.loading import load, salvage
 from intercomd.config.mistakes import ConfigError, Mistake
 from intercomd.config.tables import Audio, Call, Config, Hub, Ice, IceServer, Panel, Station
@@ -21,6 +21,7 @@ __all__ = [
     "Mistake",
     "Panel",
     "Station",
+    "database_password",
     "hub_ca",
     "hub_token",
     "ice_servers",

@@ -14,6 +14,7 @@ HUB_CA = "hub-ca"
 HUB_URL = "hub-url"
 TURN_SECRET = "turn-secret"  # noqa: S105  (the same)
 METRICS_TOKEN = "metrics-token"  # noqa: S105  (the same)
+DATABASE_PASSWORD = "database-password"  # noqa: S105  (the same)
 MAX_SECRET_BYTES = 4096
 
 
@@ -69,6 +70,17 @@ def metrics_token(hub: Hub, environ: Mapping[str, str]) -> str:
 def metrics_token_path(hub: Hub, environ: Mapping[str, str]) -> Path | None:
     """The credential, else the file."""
     return _credential(METRICS_TOKEN, environ) or secret_path(hub.metrics_token_file, environ)
+
+
+def database_password(hub: Hub, environ: Mapping[str, str]) -> str:
+    """PostgreSQL's password; empty: the one in the URL, if any. Raises `ConfigError`."""
+    path = database_password_path(hub, environ)
+    return _read("hub.database_password_file", path) if path else ""
+
+
+def database_password_path(hub: Hub, environ: Mapping[str, str]) -> Path | None:
+    """The credential, else the file."""
+    return _credential(DATABASE_PASSWORD, environ) or secret_path(hub.database_password_file, environ)
 
 
 def ice_servers(ice: Ice, environ: Mapping[str, str]) -> tuple[IceServer, ...]:

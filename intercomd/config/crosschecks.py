@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 from intercomd.config.credentials import (
     NO_TURN_SECRET,
+    database_password_path,
     metrics_token_path,
     secret_mistake,
     secret_path,
@@ -38,6 +39,7 @@ def cross_mistakes(config: Config, parts: Sequence[str], environ: Mapping[str, s
         yield from _proxies(config.hub)
         yield from _turn(config.hub, environ)
         yield from _metrics(config.hub, environ)
+        yield from _database(config.hub, environ)
 
 
 def is_loopback(host: str) -> bool:
@@ -147,6 +149,15 @@ def _metrics(hub: Hub, environ: Mapping[str, str]) -> Iterator[Mistake]:
     mistake = path and secret_mistake("hub.metrics_token_file", path, environ.get("CREDENTIALS_DIRECTORY", ""))
     if mistake:
         yield mistake
+
+
+def _database(hub: Hub, environ: Mapping[str, str]) -> Iterator[Mistake]:
+    path = database_password_path(hub, environ)
+    mistake = path and secret_mistake("hub.database_password_file", path, environ.get("CREDENTIALS_DIRECTORY", ""))
+    if mistake:
+        yield mistake
+    elif hub.database_password_file and not hub.database_url.startswith("postgresql"):
+        yield Mistake("hub.database_password_file", "is set, and the database is a file", "no password for SQLite")
 
 
 def _hub(hub: Hub) -> Iterator[Mistake]:

@@ -352,11 +352,23 @@ class Hub(Table, frozen=True):
     database_url: Annotated[
         str,
         Meta(
-            pattern="^sqlite[+]aiosqlite:///.",
-            extra={"allowed": "sqlite+aiosqlite:/// and a path (four slashes before an absolute one)"},
-            description="Where calls, identities and records are kept.",
+            pattern="^(sqlite[+]aiosqlite:///.|postgresql[+]asyncpg://[^/]*/[^/])",
+            extra={
+                "allowed": "sqlite+aiosqlite:/// and a path (four slashes before an absolute one), or "
+                "postgresql+asyncpg://USER@HOST/NAME"
+            },
+            description="Where calls, identities and records are kept: a file for one hub process, or a PostgreSQL "
+            "that several share.",
         ),
     ] = "sqlite+aiosqlite:////var/lib/intercomd-hub/hub.db"
+    database_password_file: Annotated[
+        str,
+        _SECRET_FILE,
+        Meta(
+            description="File with PostgreSQL's password, for its owner only; a credential `database-password` wins. "
+            "Without it the one in the URL, if any."
+        ),
+    ] = ""
     public_url: Annotated[
         str,
         Meta(

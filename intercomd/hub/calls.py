@@ -16,7 +16,7 @@ from intercomd.hub.database import Database
 from intercomd.hub.directory import Directory
 from intercomd.hub.presence import Presence
 from intercomd.hub.records import Figures
-from intercomd.ids import CallId
+from intercomd.ids import CallId, IdentityId
 from intercomd.ports import Journal
 
 Deliver = Callable[[Endpoint, Notice], Awaitable[None]]
@@ -93,6 +93,10 @@ class Calls(ABC):
         """An open call, or one that has ended lately."""
 
     @abstractmethod
+    def is_engaged(self, identity: IdentityId) -> bool:
+        """Whether one of its devices has a part in an open call."""
+
+    @abstractmethod
     async def initiate(self, caller: Party, request: InitiateCall) -> Reply: ...
 
     @abstractmethod
@@ -133,5 +137,5 @@ def has_freed(before: HubCall | None, after: HubCall | None) -> bool:
     """Whether a device may have got free by this."""
     if before is None or after is before:
         return False
-    taken = () if after is None else {leg.endpoint for leg in after.open_legs}
+    taken = {leg.endpoint for leg in after.open_legs} if after is not None else set()
     return any(leg.endpoint not in taken for leg in before.open_legs)

@@ -17,12 +17,12 @@ from aiohttp import web
 from intercomd import __version__
 from intercomd.config.crosschecks import is_loopback
 from intercomd.core.protocol import Code
+from intercomd.hub.calls import Calls
 from intercomd.hub.database import Database, DatabaseError
 from intercomd.hub.limits import CONNECTS, Buckets
 from intercomd.hub.metrics import CONTENT_TYPE, Metrics
 from intercomd.hub.presence import Presence
 from intercomd.hub.pulse import MAX_LAG_S, Pulse
-from intercomd.hub.registry import Registry
 from intercomd.hub.routes import Route, Who
 
 CHECK_LIMIT_S: Final = 2.0
@@ -58,7 +58,7 @@ class Operations:
     def __init__(
         self,
         database: Database,
-        registry: Registry,
+        registry: Calls,
         presence: Presence,
         metrics: Metrics,
         pulse: Pulse,
@@ -86,7 +86,8 @@ class Operations:
 
     def routes(self) -> tuple[Route, ...]:
         return (
-            Route("GET", "/healthz", self._health, "Whether this process is sound; 503: start it again.", answer=Health),
+            Route("GET", "/healthz", self._health, "Whether this process is sound; 503: start it again.",
+                  answer=Health),
             Route("GET", "/readyz", self._ready, "Whether this process takes new calls; 503: it does not.",
                   answer=Readiness),
             Route("GET", "/metrics", self._scrape, "For Prometheus.", Who.MONITOR, produces="text/plain",

@@ -14,13 +14,13 @@ from aiohttp import web
 
 from intercomd.errors import ErrorCode
 from intercomd.hub import records, sessions
+from intercomd.hub.calls import Calls
 from intercomd.hub.clock import HubClock
 from intercomd.hub.database import Database, DatabaseError
 from intercomd.hub.directory import Identity, Role, digest
 from intercomd.hub.doors import Offered
 from intercomd.hub.limits import CONNECTS, Buckets
 from intercomd.hub.presence import Presence
-from intercomd.hub.registry import Registry
 from intercomd.hub.routes import Query, Route, Who
 from intercomd.hub.site import Site
 from intercomd.ids import IdentityId
@@ -91,7 +91,7 @@ class Residents:
     def __init__(
         self,
         database: Database,
-        registry: Registry,
+        registry: Calls,
         presence: Presence,
         clock: HubClock,
         site: Site,

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from intercomd.adapters.journal import open_journal
 from intercomd.adapters.systemd import SystemdSupervisor
-from intercomd.config import Config, ConfigError, ice_servers, metrics_token, turn_secret
+from intercomd.config import Config, ConfigError, database_password, ice_servers, metrics_token, turn_secret
 from intercomd.core.protocol import IceServer
 from intercomd.errors import ErrorCode
 from intercomd.hub.server import HubError, HubServer
@@ -27,7 +27,8 @@ def main(config: Config) -> int:
     try:
         servers = ice_servers(config.ice, os.environ)
         secret, token = turn_secret(config.hub, os.environ), metrics_token(config.hub, os.environ)
-        asyncio.run(run(config, journal, SystemdSupervisor(), servers, secret, token))
+        password = database_password(config.hub, os.environ)
+        asyncio.run(run(config, journal, SystemdSupervisor(), servers, secret, token, password))
     except ConfigError as error:
         journal.report(ErrorCode.CONFIG_INVALID, str(error))
         return CONFIGURATION
@@ -50,6 +51,7 @@ async def run(
     servers: Sequence[IceServer] = (),
     turn_secret: str = "",
     metrics_token: str = "",
+    database_password: str = "",
 ) -> None:
     """Serve until told to stop. Raises `HubError` when it cannot start, and whatever ended a part of it."""
     stop = asyncio.Event()
@@ -57,8 +59,9 @@ async def run(
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     async with HubServer(
-        config.hub, journal, ice_servers=servers, turn_secret=turn_secret, metrics_token=metrics_token
-    ) as hub:
+        config.hub, journal, ice_servers=servers, turn_secret=turn_secret, metrics_token=metrics_token,
+        database_password=database_password,
+    ) as hub:  # fmt: skip
         supervisor.ready()
         supervisor.status(f"listening on port {hub.port}")
         tasks = [

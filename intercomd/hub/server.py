@@ -33,7 +33,7 @@ from intercomd.hub.residents import Residents
 from intercomd.hub.retention import Retention
 from intercomd.hub.routes import Route
 from intercomd.hub.shared.registry import SharedRegistry
-from intercomd.hub.shared.statements import DIRECTORY
+from intercomd.hub.shared.statements import CHANNEL, DIRECTORY
 from intercomd.hub.signalling import Signalling
 from intercomd.hub.site import Site
 from intercomd.hub.stewardship import Stewardship
@@ -90,6 +90,7 @@ class HubServer:
             limits=limits or ringing.limits_of(settings),
             zone=(zone := _zone(settings)),
         )
+        self._registry.on_directory = self._take_directory
         ice = IceOffer(ice_servers, settings.turn_urls, turn_secret, settings.turn_lifetime_s)
         self._signalling = Signalling(
             self._registry,
@@ -209,9 +210,10 @@ class HubServer:
             asyncio.create_task(self._retention.run(), name="hub retention"),
         ]
         stack.push_async_callback(self._registry.drain, DRAIN_LIMIT_S)
-        office = Office(self._database, self._presence, self._clock.now_s, self._directory_changed)
-        await office.open()
-        stack.push_async_callback(office.close)
+        if not self._database.is_shared:
+            office = Office(self._database, self._presence, self._clock.now_s, self._directory_changed)
+            await office.open()
+            stack.push_async_callback(office.close)
         await self._listen(stack, context)
 
     async def _listen(self, stack: AsyncExitStack, context: ssl.SSLContext | None) -> None:
@@ -261,7 +263,11 @@ class HubServer:
         self._operations.has_directory = True
 
     async def _directory_changed(self) -> None:
-        """Revocation acts at once."""
+        """Revocation acts at once, in every process."""
+        await self._take_directory()
+        await self._database.announce(CHANNEL, DIRECTORY)
+
+    async def _take_directory(self) -> None:
         await self._read_directory()
         self._signalling.revoke()
         self._registry.review()

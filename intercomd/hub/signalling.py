@@ -44,13 +44,13 @@ from intercomd.core.protocol import (
 )
 from intercomd.errors import ErrorCode
 from intercomd.hub import legacy, records
+from intercomd.hub.calls import Calls
 from intercomd.hub.clock import HubClock
 from intercomd.hub.database import Database, DatabaseError
 from intercomd.hub.directory import Identity, digest
 from intercomd.hub.doors import Doors
 from intercomd.hub.limits import CONNECTS, EVENTS, OPENINGS, PATIENCE, Buckets
 from intercomd.hub.presence import Presence, Socket
-from intercomd.hub.registry import Registry
 from intercomd.hub.transport import Refused
 from intercomd.hub.turn import IceOffer
 from intercomd.ids import IdentityId, InstanceId
@@ -82,7 +82,7 @@ class Signalling:
 
     def __init__(
         self,
-        registry: Registry,
+        registry: Calls,
         presence: Presence,
         database: Database,
         journal: Journal,

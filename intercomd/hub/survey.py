@@ -3,13 +3,13 @@
 import time
 from collections.abc import Callable, Iterator
 
+from intercomd.hub.calls import Calls
 from intercomd.hub.directory import Role
 from intercomd.hub.metrics import Metrics
 from intercomd.hub.presence import Presence
-from intercomd.hub.registry import Registry
 
 
-def watch(metrics: Metrics, registry: Registry, presence: Presence, is_ready: Callable[[], bool]) -> None:
+def watch(metrics: Metrics, registry: Calls, presence: Presence, is_ready: Callable[[], bool]) -> None:
     """Have them looked at whenever somebody asks."""
 
     def enrolled(role: Role) -> int:

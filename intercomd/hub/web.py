@@ -9,8 +9,8 @@ from aiohttp.typedefs import Handler, Middleware
 
 from intercomd.core.protocol import IceServer, encode
 from intercomd.hub.assets import PREFIX, Asset, Page
+from intercomd.hub.calls import Calls
 from intercomd.hub.limits import CONNECTS, Buckets
-from intercomd.hub.registry import Registry
 from intercomd.hub.routes import Route, Who
 from intercomd.hub.turn import IceOffer
 
@@ -41,7 +41,7 @@ class IceConfig(msgspec.Struct, frozen=True, rename="camel"):
 class Web:
     """The routes, and the middleware that must be attached with them."""
 
-    def __init__(self, registry: Registry, ice: IceOffer, page: Page, *, is_secure: bool = False) -> None:
+    def __init__(self, registry: Calls, ice: IceOffer, page: Page, *, is_secure: bool = False) -> None:
         self._registry = registry
         self._ice = ice
         self._failures = Buckets(CONNECTS)

@@ -80,7 +80,7 @@ class Desk:
 
     async def fail_writes(self, failing: bool) -> None:
         """What SQLite says on a read-only or full disk, by its own switch."""
-        connection = self.database._connection
+        connection = self.database._backend._connection
         assert connection is not None
         await connection.exec_driver_sql(f"PRAGMA query_only = {int(failing)}")
         await connection.rollback()

@@ -48,7 +48,7 @@ class Attendance:
         self._depart = depart
         self._written: dict[Endpoint, bool] = {}
         self._locks: WeakValueDictionary[Endpoint, asyncio.Lock] = WeakValueDictionary()
-        self._digest: object = None
+        self._digest: tuple[object, ...] | None = None
 
     async def settle(self, endpoint: Endpoint) -> None:
         """Afterwards the row is there exactly if the device is. Raises `DatabaseError`; then nothing is known of it."""
@@ -81,18 +81,26 @@ class Attendance:
 
     async def look_elsewhere(self) -> None:
         """Tell `presence` who is connected to the other processes. Raises `DatabaseError`."""
-        me = {"process": self._process}
-        async with self._database.transaction() as connection:
-            digest = (await connection.execute(statements.ELSEWHERE_DIGEST, me)).one()
-            if tuple(digest) == self._digest:
-                return
-            rows = (await connection.execute(statements.ELSEWHERE, me)).all()
-        elsewhere: dict[IdentityId, dict[Endpoint, Party]] = {}
-        for row in rows:
-            party = party_of(row)
-            elsewhere.setdefault(party.identity, {})[party.endpoint] = party
-        self._presence.elsewhere = {identity: tuple(parties.values()) for identity, parties in elsewhere.items()}
-        self._digest = tuple(digest)
+        self._digest = await look_elsewhere(self._database, self._presence, self._process, self._digest)
+
+
+async def look_elsewhere(
+    database: Database, presence: Presence, process: str = "", known: tuple[object, ...] | None = None
+) -> tuple[object, ...]:
+    """Tell `presence` who is connected to other processes than this one, unless it is what is `known`. Returns what is
+    known now. Raises `DatabaseError`."""
+    me = {"process": process}
+    async with database.transaction() as connection:
+        digest = tuple((await connection.execute(statements.ELSEWHERE_DIGEST, me)).one())
+        if digest == known:
+            return digest
+        rows = (await connection.execute(statements.ELSEWHERE, me)).all()
+    elsewhere: dict[IdentityId, dict[Endpoint, Party]] = {}
+    for row in rows:
+        party = party_of(row)
+        elsewhere.setdefault(party.identity, {})[party.endpoint] = party
+    presence.elsewhere = {identity: tuple(parties.values()) for identity, parties in elsewhere.items()}
+    return digest
 
 
 async def is_anywhere(connection: AsyncConnection, endpoint: Endpoint) -> bool:

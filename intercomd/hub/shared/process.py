@@ -66,11 +66,12 @@ class Process:
             rows = (await connection.execute(statements.ORPHANS)).all()
         return [(Endpoint(IdentityId(row.identity), InstanceId(row.instance)), row.process) for row in rows]
 
-    async def phases(self) -> Counter[HubPhase]:
-        """How many open calls there are. Raises `DatabaseError`."""
+    async def survey(self) -> tuple[Counter[HubPhase], frozenset[IdentityId]]:
+        """How many open calls there are, and who has a part in them. Raises `DatabaseError`."""
         async with self._database.transaction() as connection:
             rows = (await connection.execute(statements.OPEN_CALLS)).all()
-        return Counter({HubPhase(phase): number for phase, number in rows})
+            engaged = (await connection.execute(statements.ENGAGED)).scalars()
+            return Counter({HubPhase(phase): number for phase, number in rows}), frozenset(map(IdentityId, engaged))
 
     async def _sweep(self, connection: AsyncConnection) -> None:
         if time.monotonic() - self._swept_s >= SWEEP_EVERY_S:

@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from datetime import UTC, tzinfo
+from functools import partial
 from typing import Final, TypeVar
 
 from intercomd.core import waiting
@@ -25,6 +26,7 @@ from intercomd.hub.calls import NOT_NOW, Calls, Deliver, has_freed
 from intercomd.hub.clock import HubClock
 from intercomd.hub.database import Conflict, Database, DatabaseError
 from intercomd.hub.presence import Presence
+from intercomd.hub.shared import statements
 from intercomd.hub.shared.chores import Chores
 from intercomd.hub.shared.devices import Attendance, is_anywhere, take_out
 from intercomd.hub.shared.outbox import Outbox
@@ -64,7 +66,9 @@ class SharedRegistry(Calls):
         self._attendance = Attendance(self._database, self._presence, self._process.id, self._depart)
         self._chores = Chores()
         self._under_way = 0
+        # As they were a moment ago: for those who look, not for those who decide.
         self._phases: Counter[HubPhase] = Counter()
+        self._engaged: frozenset[IdentityId] = frozenset()
         self._presence.on_change = self._changed
 
     @property
@@ -89,6 +93,9 @@ class SharedRegistry(Calls):
             return (await self._read([call_id], None)).get(call_id)
         except DatabaseError:
             return None
+
+    def is_engaged(self, identity: IdentityId) -> bool:
+        return identity in self._engaged
 
     async def initiate(self, caller: Party, request: InitiateCall) -> Reply:
         call_id, recipient = CallId(request.call_id), IdentityId(request.recipient_id)
@@ -180,7 +187,7 @@ class SharedRegistry(Calls):
                 for endpoint, process in await self._process.orphans():
                     await self._depart(endpoint, process)
                 await self._attendance.look_elsewhere()
-                self._phases = await self._process.phases()
+                self._phases, self._engaged = await self._process.survey()
             except DatabaseError as error:
                 self._failing(error)
             else:
@@ -230,8 +237,8 @@ class SharedRegistry(Calls):
     def _heard(self, channel: str, words: str) -> None:
         if channel == self._process.own_channel:
             self._outbox.wake()
-        elif words == "directory":
-            self._chores.add("directory", self.on_directory)
+        elif words == statements.DIRECTORY:
+            self._chores.add(statements.DIRECTORY, self.on_directory)
 
     def _failing(self, error: DatabaseError) -> None:
         if self.is_writing and not isinstance(error, Conflict):
@@ -284,10 +291,10 @@ class SharedRegistry(Calls):
             return concerned(await step.concerning(party.identity), party.endpoint)
 
         for call in await self._carry_out(look):
-            await self._carry_out(lambda step, call=call: self._return_to(step, call.call_id, party))
+            await self._carry_out(partial(self._return_to, call.call_id, party))
         self.review()
 
-    async def _return_to(self, step: Transition, call_id: CallId, party: Party) -> None:
+    async def _return_to(self, call_id: CallId, party: Party, step: Transition) -> None:
         await step.lock(call_id)
         now_s = self._clock.now_s()
         elsewhere = await step.call_of(party.endpoint)

@@ -12,6 +12,8 @@ from intercomd.hub.tables import call_members, calls, devices, leases, open_legs
 
 CHANNEL: Final = "intercomd"
 """What concerns all processes."""
+DIRECTORY: Final = "directory"
+"""Said there when somebody has changed it."""
 
 NOW: Final = sa.extract("epoch", sa.func.clock_timestamp()).cast(sa.Float)
 
@@ -43,6 +45,7 @@ FORGET_NOTICES: Final = sa.delete(outbox).where(
 OPEN_CALLS: Final = (
     sa.select(calls.c.phase, sa.func.count()).where(calls.c.phase != HubPhase.ENDED.value).group_by(calls.c.phase)
 )
+ENGAGED: Final = sa.select(open_legs.c.identity).distinct()
 
 # --------------------------------------------------------------------------------------------------------- devices
 
