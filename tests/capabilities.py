@@ -1,10 +1,11 @@
 """What a test may need of the machine, by name: `@pytest.mark.platform("pulseaudio", "alsa-pulse")`. Each probe gives
-the reason why the machine lacks it, or None. Probes look; they start nothing and change nothing, but for `netns`, which
-makes a small network and takes it down."""
+the reason why the machine lacks it, or None. Probes look; they change nothing, but for `netns` and `nspawn`, which make
+a small network and a small space with mounts of its own, and take them down."""
 
 import ctypes.util
 import os
 import shutil
+import subprocess
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -81,19 +82,24 @@ def _root() -> str | None:
 
 
 def _nspawn() -> str | None:
-    """What tests/nspawn needs: a container with systemd as its first process, and overlays for its tree.
-    CAP_SYS_ADMIN is bit 21 (capabilities(7)); inside a user namespace nspawn cannot make devices."""
-    status = Path("/proc/self/status").read_text()
-    effective = next(line for line in status.splitlines() if line.startswith("CapEff:"))
-    if not int(effective.split()[1], 16) >> 21 & 1:
-        return "no CAP_SYS_ADMIN to mount anything"
-    if Path("/proc/self/uid_map").read_text().split() != ["0", "0", str(2**32 - 1)]:
-        return "a user namespace cannot make devices"
-    kinds = Path("/proc/filesystems").read_text().split()
-    absent = [kind for kind in ("cgroup2", "overlay") if kind not in kinds]
-    if absent:
-        return f"no {' and no '.join(absent)} in the kernel"
-    return _program("systemd-nspawn")() or _program("mmdebstrap")() or _program("nsenter")() or _program("unshare")()
+    from tests.nspawn.machine import lacking
+
+    return lacking()
+
+
+def _real_time() -> str | None:
+    """LimitRTPRIO= and SCHED_FIFO: systemd raises the limit by CAP_SYS_RESOURCE, and the control group must have a
+    share of real time (CONFIG_RT_GROUP_SCHED)."""
+    if lacking := _program("prlimit")() or _program("chrt")():
+        return lacking
+    command = ["prlimit", "--rtprio=20:20", "chrt", "--fifo", "20", "true"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
+    return done.stderr.strip() or f"exit {done.returncode}" if done.returncode else None
+
+
+def _node_modules() -> str | None:
+    installed = Path(__file__).parent / "node" / "node_modules" / "socket.io-client"
+    return _program("node")() or (None if installed.is_dir() else "tests/node is not installed (npm ci)")
 
 
 def _crashlab() -> str | None:
@@ -132,12 +138,14 @@ PROBES: dict[str, Probe] = {
     "chromium": _program("chromium", "chromium-browser", "google-chrome-stable"),
     "crashlab": _crashlab,
     "nspawn": _nspawn,
+    "real-time": _real_time,
     "shellcheck": _program("shellcheck"),
     "root": _root,
     "netns": _netns,
     "coturn": _program("turnserver"),
     "nginx": _nginx,
     "promtool": _program("promtool"),
+    "node-modules": _node_modules,
 }
 
 

@@ -22,6 +22,7 @@ from socketio import packet
 from socketio.exceptions import ConnectionRefusedError as RefusedBySocketIO
 
 from intercomd.core.protocol import MAX_MESSAGE_BYTES, Code
+from intercomd.hub import legacy
 from intercomd.hub.limits import FRAMES, Buckets
 from intercomd.hub.site import Site
 
@@ -189,6 +190,8 @@ class _Server(socketio.AsyncServer):  # type: ignore[misc]
         reply = await self._transport.listener.received(sid, data)
         if id is not None:
             await self._send_packet(eio_sid, self.packet_class(packet.ACK, namespace=namespace, id=id, data=[reply]))
+        elif told := legacy.told(_name(data), reply):
+            await self._transport.emit(sid, legacy.ERROR_EVENT, told)
 
     async def _handle_eio_disconnect(self, eio_sid: str, reason: str) -> None:
         await super()._handle_eio_disconnect(eio_sid, reason)
@@ -357,6 +360,11 @@ class Transport(Generic[Ticket]):
         websocket = self._server.environ.get(eio_sid, {}).get("intercomd.websocket")
         if websocket is not None:
             await websocket.close(code=code)
+
+
+def _name(message: object) -> str:
+    """Of an event, as far as it has one."""
+    return message[0][:64] if isinstance(message, list) and message and isinstance(message[0], str) else ""
 
 
 def _address(environ: dict[str, Any]) -> str:
