@@ -11,6 +11,7 @@ from typing import Any
 
 from intercomd import __version__
 from intercomd.ctl import report
+from intercomd.ctl.commission import Certificate, Proof, commission
 from intercomd.ctl.connection import LIMIT_S, Connection, Garbled, Silent, Unreachable
 from intercomd.texts import LANGUAGES, Language, language_of, text
 
@@ -37,7 +38,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.error(str(error))
     options.lang = options.lang or _language(os.environ)
     try:
-        return _watch(options) if options.command == "watch" else _command(options)
+        match options.command:
+            case "watch":
+                return _watch(options)
+            case "commission":
+                return _commission(options)
+            case _:
+                return _command(options)
     except KeyboardInterrupt:
         return DONE if options.command == "watch" else FAILED
     except BrokenPipeError:
@@ -159,6 +166,41 @@ def _explained(error: Exception, options: argparse.Namespace) -> tuple[str, int]
 def _write(line: str) -> None:
     sys.stdout.write(f"{line}\n")
     sys.stdout.flush()
+
+
+# --------------------------------------------------------------------------------------------------- commission
+
+
+def _commission(options: argparse.Namespace) -> int:
+    """The certificate goes to standard output and, if one is named, to a file; the dialogue to standard error."""
+    try:
+        certificate = commission(options.socket, options.lang, lambda proof: _told(proof, options.lang))
+    except (Unreachable, Silent, Garbled) as error:
+        return _refuse(options, *_explained(error, options))
+    shown = json.dumps(certificate.checks(), ensure_ascii=False) if options.json else certificate.lines(options.lang)
+    _write(shown)
+    return DONE if _kept(certificate, options) and certificate.ok else FAILED
+
+
+def _told(proof: Proof, language: Language) -> None:
+    verdict = text("ctl.proof.passed" if proof.ok else "ctl.proof.failed", language)
+    sys.stderr.write(f"  {verdict}  {proof.name}: {proof.told}\n")
+
+
+def _kept(certificate: Certificate, options: argparse.Namespace) -> bool:
+    """Whether it lies where the installer wants it."""
+    file = options.details.get("file")
+    if file is None:
+        return True
+    try:
+        with open(file, "w", encoding="utf-8", newline="\r\n") as kept:  # any computer's simplest editor
+            kept.write(certificate.lines(options.lang) + "\n")
+            kept.flush()
+            os.fsync(kept.fileno())
+    except OSError as error:
+        _refuse(options, f"{file}: {error.strerror}", FAILED)
+        return False
+    return True
 
 
 # -------------------------------------------------------------------------------------------------------- watch

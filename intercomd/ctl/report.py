@@ -20,17 +20,17 @@ def table(status: Status, language: Language, now_s: float) -> str:
 
 def line(status: Status, language: Language) -> str:
     """What a watcher wants to see change: phase, peer, link, card, lit LEDs, route, fault."""
-    peer = _peer(_part(status, "call"))
-    link = _part(status, "link").get("state", "")
-    card = _part(status, "audio").get("card", "")
+    peer = _peer(part(status, "call"))
+    link = part(status, "link").get("state", "")
+    card = part(status, "audio").get("card", "")
     parts = [
         _phase(status, language),
         peer,
         f"{text('ctl.hub', language)}: {_word('link', link, language)}" if link else "",
         f"{text('ctl.card', language)}: {_word('card', card, language)}" if card not in ("", "ready") else "",
-        _word("route", _part(status, "audio").get("route", ""), language) if peer else "",
-        _labels(_part(status, "panel").get("leds"), "led", language),
-        _in_language(_part(status, "error").get("text"), language),
+        _word("route", part(status, "audio").get("route", ""), language) if peer else "",
+        _labels(part(status, "panel").get("leds"), "led", language),
+        _in_language(part(status, "error").get("text"), language),
     ]
     return " · ".join(part for part in parts if part)
 
@@ -41,16 +41,16 @@ def _headline(status: Status, language: Language) -> str:
 
 
 def _rows(status: Status, language: Language, now_s: float) -> Iterator[tuple[str, str]]:
-    audio, panel = _part(status, "audio"), _part(status, "panel")
-    yield "call", _call(_part(status, "call"), language, now_s)
-    yield "hub", _link(_part(status, "link"), language)
-    yield "servers", _servers(_part(status, "ice").get("servers"), language)
+    audio, panel = part(status, "audio"), part(status, "panel")
+    yield "call", _call(part(status, "call"), language, now_s)
+    yield "hub", _link(part(status, "link"), language)
+    yield "servers", _servers(part(status, "ice").get("servers"), language)
     yield "card", _card(audio, language)
-    yield "microphone", _stream(_part(audio, "capture"), language)
-    yield "speaker", _stream(_part(audio, "playout"), language)
+    yield "microphone", _stream(part(audio, "capture"), language)
+    yield "speaker", _stream(part(audio, "playout"), language)
     yield "route", _word("route", audio.get("route", ""), language)
-    yield "volume", _volumes(_part(audio, "volumes"), language)
-    quality = _part(status, "quality")
+    yield "volume", _volumes(part(audio, "volumes"), language)
+    quality = part(status, "quality")
     yield "score", _score(quality, language)
     yield "quality", _quality(quality, language)
     yield "received", _received(quality, language)
@@ -58,9 +58,9 @@ def _rows(status: Status, language: Language, now_s: float) -> Iterator[tuple[st
     yield "leds", _labels(panel.get("leds"), "led", language)
     yield "buttons", _labels(panel.get("buttons"), "button", language)
     yield "outputs", _labels(panel.get("outputs"), "output", language)
-    yield "store", _word("store", _part(status, "store").get("state", ""), language)
-    yield "error", _in_language(_part(status, "error").get("text"), language)
-    yield "advice", _known(f"advice.{_part(status, 'error').get('code')}", "", language)
+    yield "store", _word("store", part(status, "store").get("state", ""), language)
+    yield "error", _in_language(part(status, "error").get("text"), language)
+    yield "advice", known(f"advice.{part(status, 'error').get('code')}", "", language)
 
 
 def _phase(status: Status, language: Language) -> str:
@@ -170,14 +170,14 @@ def _labels(levels: Any, group: str, language: Language) -> str:
     """The names of what is on, in the panel's words where they are known."""
     if not isinstance(levels, dict):
         return ""
-    return ", ".join(_known(f"{group}.{name}", str(name), language) for name, on in levels.items() if on)
+    return ", ".join(known(f"{group}.{name}", str(name), language) for name, on in levels.items() if on)
 
 
 def _word(group: str, value: Any, language: Language) -> str:
-    return _known(f"ctl.{group}.{value}", printable(value), language) if value else ""
+    return known(f"ctl.{group}.{value}", printable(value), language) if value else ""
 
 
-def _known(key: str, otherwise: str, language: Language) -> str:
+def known(key: str, otherwise: str, language: Language) -> str:
     try:
         return text(key, language)
     except KeyError:
@@ -188,7 +188,7 @@ def _in_language(texts: Any, language: Language) -> str:
     return printable(texts.get(language) or texts.get("en", "")) if isinstance(texts, dict) else ""
 
 
-def _part(status: Status, key: str) -> Status:
+def part(status: Status, key: str) -> Status:
     found = status.get(key)
     return found if isinstance(found, dict) else {}
 

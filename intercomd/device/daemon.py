@@ -47,6 +47,7 @@ from intercomd.device.interpreter import Interpreter
 from intercomd.device.memory import Tidying
 from intercomd.device.network import change_words, followed, link_rerouted, path_doubt
 from intercomd.device.panel import Panel
+from intercomd.device.proving import Proving
 from intercomd.device.servers import IceServers
 from intercomd.device.settled_line import SettledLine
 from intercomd.device.status import status, words
@@ -136,6 +137,7 @@ class Daemon:
         self._was_ready = False
         self._paths: Paths | None = None
         self._tidying = Tidying()
+        self._proving = Proving(self._loop, lambda: self.parts.engine, self.refresh)
         self.usable = asyncio.Event()
         """The card's and the link's first word are in: systemd may be told that we are ready."""
         self._first_words: set[str] = set()
@@ -164,6 +166,8 @@ class Daemon:
 
     def pressed(self, button: str) -> None:
         """A press that counts."""
+        if self._proving.active:
+            return
         match button:
             case "call":
                 self.post(CallPressed(fresh_call_id()))
@@ -326,6 +330,7 @@ class Daemon:
     def changed(self, station: Station) -> None:
         """After each event of the core, before its effects."""
         if station.call is not None:
+            self._proving.end()
             self.parts.figures.follow(station.call.call_id)
         if station.registered:
             self._heard("link")
@@ -350,7 +355,7 @@ class Daemon:
         self._view = now
         idle = self._station.call is None
         self._tidying.follow(idle)
-        parts.panel.show(dict(now.lights), idle=idle)
+        parts.panel.show(self._proving.lights(dict(now.lights)), idle=idle)
         parts.engine.loop(now.tone)
         said = words(self._station, now.phase)[self._language]
         if said != self._status_text:
@@ -404,7 +409,7 @@ class Daemon:
             ice=parts.ice.status(),
             card_reason=self._card_reason,
             drift_ppm=parts.media.drift_ppm,
-        )
+        ) | {"proof": self._proving.status()}
 
     # ---------------------------------------------------------------------------------------------- control, Commands
 
@@ -421,6 +426,7 @@ class Daemon:
             "locate": self._command_locate,
             "door": lambda _arguments: self.door.open(),
             "drive": self._command_drive,
+            "prove": lambda order: self._proving.command(order, self._station),
         }
         command = commands.get(name)
         if command is None:

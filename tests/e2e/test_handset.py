@@ -57,6 +57,18 @@ async def test_a_station_that_is_looked_for_flashes_and_sounds(people: People) -
     await people.phase("flat", "idle")
 
 
+async def test_a_station_that_is_proven_calls_nobody_and_hears_itself(people: People) -> None:
+    await people.house.ask("flat", "prove", led="ringing")
+    await people.see("flat", lambda status: status["panel"]["leds"]["ringing"])
+    await people.press("flat", "call")
+    await people.house.ask("flat", "prove", sound=True)
+    await people.see("flat", lambda status: status["panel"]["leds"]["microphone"])
+    status = await people.see("flat", lambda status: status["proof"]["sound"]["state"] == "heard")
+    assert status["phase"] == "idle", "the press counted for nothing"
+    await people.house.ask("flat", "prove", end=True)
+    await people.see("flat", lambda status: status["panel"]["leds"]["ready"])
+
+
 async def test_volume_buttons_change_what_is_heard_now(people: People) -> None:
     await people.press("flat", "volume_down")
     status = await people.see("flat", lambda status: status["audio"]["volumes"]["ring"] == 90)

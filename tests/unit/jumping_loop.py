@@ -2,6 +2,8 @@
 
 import asyncio
 import selectors
+from collections.abc import Callable, Coroutine
+from functools import wraps
 from typing import Any
 
 
@@ -22,3 +24,14 @@ class JumpingLoop(asyncio.SelectorEventLoop):
 
     def time(self) -> float:
         return self.jumping.now_s
+
+
+def jumping(test: Callable[[], Coroutine[None, None, None]]) -> Callable[[], None]:
+    """Its sleeps take no time."""
+
+    @wraps(test)
+    def run() -> None:
+        with asyncio.Runner(loop_factory=JumpingLoop) as runner:
+            runner.run(test())
+
+    return run

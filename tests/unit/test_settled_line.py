@@ -1,22 +1,9 @@
 """A line followed in both directions, with contacts that bounce and edges that are lost."""
 
 import asyncio
-from collections.abc import Callable, Coroutine
-from functools import wraps
 
 from intercomd.device.settled_line import OPEN_S, SettledLine
-from tests.unit.jumping_loop import JumpingLoop
-
-
-def jumping(test: Callable[[], Coroutine[None, None, None]]) -> Callable[[], None]:
-    """Its sleeps take no time."""
-
-    @wraps(test)
-    def run() -> None:
-        with asyncio.Runner(loop_factory=JumpingLoop) as runner:
-            runner.run(test())
-
-    return run
+from tests.unit.jumping_loop import jumping
 
 
 @jumping
