@@ -19,7 +19,7 @@ MASKED = (
 )  # fmt: skip
 WANTED = {
     "sysinit": ("intercomd-card",),
-    "multi-user": ("systemd-networkd", "systemd-resolved", "ssh"),
+    "multi-user": ("systemd-networkd", "systemd-resolved", "ssh", "intercomd-pair"),
 }
 TEXTS = {
     "etc/hostname": "intercom\n",
@@ -74,8 +74,9 @@ def furnish(tree: Path, disk_id: int) -> None:
 
 
 def _units(tree: Path) -> None:
-    shutil.copy(FILES / "intercomd-card.service", tree / UNITS / "intercomd-card.service")
-    _put(tree / "usr/lib/intercomd/card.py", (FILES / "card.py").read_text())
+    for name in ("card", "pair"):
+        shutil.copy(FILES / f"intercomd-{name}.service", tree / UNITS / f"intercomd-{name}.service")
+        _put(tree / f"usr/lib/intercomd/{name}.py", (FILES / f"{name}.py").read_text())
     for target, services in WANTED.items():
         for service in services:
             _link(tree / f"etc/systemd/system/{target}.target.wants/{service}.service", f"/{UNITS}/{service}.service")

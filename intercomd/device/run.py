@@ -23,7 +23,7 @@ from intercomd.adapters.sqlite import SqliteStore
 from intercomd.adapters.systemd import SystemdSupervisor
 from intercomd.adapters.webrtc import WebRtcMedia, probe
 from intercomd.boards.board import Board, panel_board
-from intercomd.config import Audio, Config, hub_token, ice_servers
+from intercomd.config import Audio, Config, hub_ca, hub_token, ice_servers
 from intercomd.core.events import Booted
 from intercomd.core.protocol import DOOR, Resync
 from intercomd.core.snapshot import Route, Snapshot
@@ -262,7 +262,7 @@ def _signalling(
         loaded.instance,
         ("restore", DOOR) if has_door else ("restore",),
         journal,
-        ca_file=Path(station.hub_ca_file) if station.hub_ca_file else None,
+        ca_file=hub_ca(station, os.environ),
         allow_insecure=station.allow_insecure,
         known_time=clock.known,
     )

@@ -80,8 +80,12 @@ def _built(findings: Findings) -> None:
     """What the build has left of itself."""
     figures = json.loads(FIGURES.read_text()) if FIGURES.exists() else {}
     kept = "the tree of Debian was kept" if figures.get("tree_kept") else "with the tree of Debian"
-    for key, name, unit in (("packed_mib", "packed", "MiB"), ("card_mib", "on the card", "MiB"),
-                            ("build_s", f"built, {kept}", "s"), ("tree_s", "its tree of Debian, emulated", "s")):  # fmt: skip
+    for key, name, unit in (
+        ("packed_mib", "packed", "MiB"),
+        ("card_mib", "on the card", "MiB"),
+        ("build_s", f"built, {kept}", "s"),
+        ("tree_s", "its tree of Debian, emulated", "s"),
+    ):
         if figures.get(key) is not None:
             findings.figure(name, figures[key], unit)
 

@@ -16,6 +16,7 @@ def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (tmp_path / name).mkdir()
         monkeypatch.setattr(card, name, tmp_path / name)
     monkeypatch.setattr(card, "CREDENTIAL", tmp_path / "credstore" / "intercomd.hub-token")
+    monkeypatch.setattr(card, "AUTHORITY", tmp_path / "credstore" / "intercomd.hub-ca")
     example = tmp_path / "example.conf"
     example.write_text("pcm.example {}\n")
     monkeypatch.setattr(card, "EXAMPLE_SOUND", example)
@@ -60,6 +61,28 @@ def test_no_token_is_told_beside_its_file_and_stays(places: Path, text: str) -> 
     assert "add-station" in (places / "BOOT" / "pairing-error.txt").read_text()
     assert pairing.exists()
     assert not (places / "credstore").exists()
+
+
+def test_an_invitation_leaves_that_partition_too_and_what_was_paired_before_works_meanwhile(places: Path) -> None:
+    (places / "BOOT" / "pairing.txt").write_text(TOKEN)
+    card.main()
+    (places / "credstore" / "intercomd.hub-token").unlink()
+    line = f"intercom-pairing https://hub.local:8443 {'c' * 43} {'AB:' * 31}AB"
+    (places / "BOOT" / "pairing.txt").write_text(f"{line}\r\n")
+    card.main()
+    assert not (places / "BOOT" / "pairing.txt").exists()
+    kept = places / "STATE" / "secrets" / "pairing"
+    assert kept.read_text() == f"{line}\n"
+    assert kept.stat().st_mode & 0o077 == 0
+    assert (places / "credstore" / "intercomd.hub-token").read_text().strip() == TOKEN
+
+
+def test_the_authority_that_pairing_has_found_is_there_at_the_next_boot(places: Path) -> None:
+    secrets = places / "STATE" / "secrets"
+    secrets.mkdir(mode=0o700)
+    (secrets / "hub-ca").write_text("-----BEGIN CERTIFICATE-----\n")
+    card.main()
+    assert (places / "credstore" / "intercomd.hub-ca").read_text().startswith("-----BEGIN")
 
 
 def test_a_mistake_that_is_mended_is_no_longer_told(places: Path) -> None:

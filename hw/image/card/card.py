@@ -20,9 +20,11 @@ BOOT = Path("/boot/firmware")
 STATE = Path("/var/lib/intercom-state")
 RUN = Path("/run/intercomd-card")
 CREDENTIAL = Path("/run/credstore/intercomd.hub-token")
+AUTHORITY = Path("/run/credstore/intercomd.hub-ca")
 EXAMPLE_SOUND = Path("/usr/share/intercomd/asound/usb-speakerphone.conf")
 TREE = Path("/sys/firmware/devicetree/base")
 TOKEN = re.compile(r"[A-Za-z0-9_-]{32,128}")
+INVITATION = re.compile(r"intercom-pairing +https?://[!-~]+ +[!-~]+ +[!-~]+")
 KEY = re.compile(r"(ssh-ed25519|ssh-rsa|ecdsa-sha2-\S+|sk-\S+) [A-Za-z0-9+/=]+( .*)?")
 WIFI_KEYS = {"ssid": str, "password": str, "country": str, "hidden": bool}
 
@@ -59,19 +61,35 @@ def keep_journal() -> None:
 
 
 def take_pairing(file: Path) -> None:
-    """The token moves to the state partition: a card reader would find it on the FAT one."""
-    secret = STATE / "secrets" / "hub-token"
-    if file.exists():
-        words = [line for line in file.read_text().splitlines() if line.strip() and not line.startswith("#")]
-        if len(words) != 1 or not TOKEN.fullmatch(words[0].strip()):
-            raise Mistake("one line is needed, the token that `intercomd hub add-station NAME` prints")
-        secret.parent.mkdir(mode=0o700, exist_ok=True)
-        _replace(secret, words[0].strip() + "\n")
-        file.unlink()
-        os.sync()
-    if secret.exists():
-        CREDENTIAL.parent.mkdir(mode=0o700, exist_ok=True)
-        _replace(CREDENTIAL, secret.read_text())
+    """The token, or the hub's invitation to fetch one (pair.py does), moves to the state partition: a card reader would
+    find it on the FAT one. What was paired before works until the invitation is taken."""
+    secrets = STATE / "secrets"
+    try:
+        if file.exists():
+            _take_secret(file, secrets)
+    finally:
+        for kept, credential in ((secrets / "hub-token", CREDENTIAL), (secrets / "hub-ca", AUTHORITY)):
+            if kept.exists():
+                credential.parent.mkdir(mode=0o700, exist_ok=True)
+                _replace(credential, kept.read_text())
+
+
+def _take_secret(file: Path, secrets: Path) -> None:
+    lines = [line.strip() for line in file.read_text().splitlines() if line.strip() and not line.startswith("#")]
+    secret = lines[0] if len(lines) == 1 else ""
+    if not TOKEN.fullmatch(secret) and not INVITATION.fullmatch(secret):
+        raise Mistake(
+            "one line is needed: what the hub shows for pairing this station (intercom-pairing ...), or the token that "
+            "`intercomd hub add-station NAME` prints"
+        )
+    secrets.mkdir(mode=0o700, exist_ok=True)
+    if TOKEN.fullmatch(secret):
+        _replace(secrets / "hub-token", secret + "\n")
+        (secrets / "pairing").unlink(missing_ok=True)
+    else:
+        _replace(secrets / "pairing", secret + "\n")
+    file.unlink()
+    os.sync()
 
 
 def take_wifi(file: Path) -> None:
