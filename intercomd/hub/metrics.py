@@ -7,6 +7,7 @@ import platform
 from collections import Counter as Tally
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Final
 
 from prometheus_client import (
@@ -46,7 +47,7 @@ _JITTER_S: Final = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2)
 _DELAY_S: Final = (0.02, 0.05, 0.08, 0.1, 0.12, 0.15, 0.2, 0.3, 0.4, 0.6, 1)
 
 # `_created` of each series would double their number, and no rule needs it. A switch of the library's, for all of it.
-disable_created_metrics()
+disable_created_metrics()  # type: ignore[no-untyped-call]
 
 
 class Metrics:
@@ -170,8 +171,8 @@ class Metrics:
         known = Gauge("intercom_enrolled", "Stations and residents who are known.", ("role",), registry=self.registry)
         there = Gauge("intercom_connected", "How many of them are connected.", ("role",), registry=self.registry)
         for role in (Role.STATION, Role.RESIDENT):
-            known.labels(role.value).set_function(lambda role=role: enrolled(role))
-            there.labels(role.value).set_function(lambda role=role: connected(role))
+            known.labels(role.value).set_function(partial(enrolled, role))
+            there.labels(role.value).set_function(partial(connected, role))
         self._function("intercom_connections", "Open connections.", sockets)
         oldest = "How long ago the most silent client was heard."
         self._function("intercom_link_age_max_seconds", oldest, lambda: max(silences_s(), default=0.0))
@@ -188,12 +189,16 @@ class Metrics:
         open_calls = Gauge("intercom_open_calls", "Calls that are not over.", ("phase",), registry=self.registry)
         for phase in HubPhase:
             if phase is not HubPhase.ENDED:
-                open_calls.labels(phase.value).set_function(lambda phase=phase: phases()[phase])
+                open_calls.labels(phase.value).set_function(partial(_count, phases, phase))
         self._function("intercom_decisions_waiting", "Decisions that wait for the database.", undecided)
         self._function("intercom_ready", "1 while new calls are taken.", ready)
 
     def _function(self, name: str, text: str, value: Callable[[], float]) -> None:
         Gauge(name, text, registry=self.registry).set_function(value)
+
+
+def _count(phases: Callable[[], Tally[HubPhase]], phase: HubPhase) -> float:
+    return phases()[phase]
 
 
 def _histogram(registry: CollectorRegistry, name: str, text: str, buckets: tuple[float, ...]) -> Histogram:

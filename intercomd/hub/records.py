@@ -16,6 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from intercomd.core.legs import Endpoint, HubCall, is_participant
 from intercomd.core.outcome import outcome
 from intercomd.core.protocol import CallRecord, EndReason, HubPhase, Metrics
+from intercomd.hub import bulk
 from intercomd.hub.database import Database
 from intercomd.hub.figures import leg_row
 from intercomd.hub.tables import call_legs, call_parties, call_records, calls, open_legs
@@ -104,10 +105,8 @@ async def upload(database: Database, uploader: IdentityId, records: Sequence[Cal
                 legs.append(leg_row(record.call_id, uploader, record.role, record.metrics, record.end_reason))
             else:
                 reports.append(_report_row(uploader, record))
-        if legs:
-            await connection.execute(_UPSERT_FIGURES, legs)
-        if reports:
-            await connection.execute(_INSERT_RECORD, reports)
+        await bulk.insert(connection, _UPSERT_FIGURES, legs)
+        await bulk.insert(connection, _INSERT_RECORD, reports)
 
 
 async def of_resident(database: Database, who: IdentityId, before: float, limit: int) -> Sequence[sa.Row[Any]]:

@@ -80,11 +80,8 @@ _WORDS: Final[Mapping[str, Any]] = {
 
 def _others() -> str:
     """Events that concern no call, with their answers: structs with an event's name that are neither of the above."""
-    known = {*REQUESTS.values(), *NOTICES.values()}
-    found = [
-        struct for struct in _structs()
-        if struct not in known and getattr(struct, "event", "")
-    ]  # fmt: skip
+    known: set[Any] = {*REQUESTS.values(), *NOTICES.values()}
+    found = [struct for struct in _structs() if _name(struct) and struct not in known]
     if not found:
         return ""
     return "\n### About no call\n" + "\n".join(_event(struct.event, struct) for struct in found)
@@ -167,6 +164,11 @@ def _listed(kind: Iterable[Any]) -> str:
     return ", ".join(f"`{word.value}`" for word in kind)
 
 
+def _name(struct: Any) -> str:
+    """The event's, "" for an object that is part of others."""
+    return str(getattr(struct, "event", ""))
+
+
 def _structs() -> Iterator[Any]:
     """Those of the module, in the order in which it defines them."""
     for found in vars(protocol).values():
@@ -177,7 +179,7 @@ def _structs() -> Iterator[Any]:
 def _shared() -> Iterator[Any]:
     """Structs without an event of their own that others contain."""
     bases = (protocol.Struct, protocol.Request, protocol.Notice, ConnectAuth, Reply)
-    return (struct for struct in _structs() if struct not in bases and not getattr(struct, "event", ""))
+    return (struct for struct in _structs() if struct not in bases and not _name(struct))
 
 
 if __name__ == "__main__":
