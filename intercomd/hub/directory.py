@@ -136,16 +136,17 @@ class Directory:
 
     def knows(self, sha256: bytes) -> bool:
         """Whether what a client has shown still lets it in: revocation takes it away, and so does a ban."""
-        session = self.sessions.get(sha256)
-        identity = self.tokens.get(sha256) or (session and session.identity)
+        identity = self._holder(sha256)
         return identity is not None and not identity.banned
 
     def is_banned(self, token: str, session: str) -> bool:
         """Whether this token, or this session, would let in somebody who is banned."""
-        known = self.tokens.get(digest(token))
-        signed_in = self.sessions.get(digest(session))
-        identity = known or (signed_in and signed_in.identity)
+        identity = self._holder(digest(token)) or self._holder(digest(session))
         return identity is not None and identity.banned
+
+    def _holder(self, sha256: bytes) -> Identity | None:
+        session = self.sessions.get(sha256)
+        return self.tokens.get(sha256) or (session.identity if session is not None else None)
 
     def may_call(self, caller: IdentityId) -> tuple[Identity, ...]:
         """Whom a resident is offered: stations, and groups in which there is somebody else."""

@@ -193,7 +193,7 @@ async def write_proven(database: Database, at: Mapping[IdentityId, float]) -> No
         await connection.execute(whose.values(last_proven_at=sa.bindparam("at")), rows)
 
 
-async def rows(database: Database) -> tuple[Sequence[sa.Row[Any]], Sequence[sa.Row[Any]]]:
+async def rows(database: Database) -> tuple[Sequence[Any], Sequence[Any]]:
     """The identities and the tokens, for who administers them."""
     async with database.transaction() as connection:
         people = (await connection.execute(sa.select(identities).order_by(identities.c.id))).all()

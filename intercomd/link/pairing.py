@@ -189,6 +189,6 @@ def _ask(url: str, trusted: Trust, method: str, path: str, body: Mapping[str, st
     except ssl.SSLCertVerificationError as error:
         raise Refused(f"the certificate of {url} is not trusted: {error.verify_message}") from None
     except (OSError, http.client.HTTPException) as error:
-        raise NotNow(f"{url} does not answer: {error or type(error).__name__}") from None
+        raise NotNow(f"{url} does not answer: {str(error) or type(error).__name__}") from None
     finally:
         connection.close()
