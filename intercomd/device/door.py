@@ -58,7 +58,7 @@ class Door:
         refusal = core.judge(self._state, command, self._monotonic(), talking=talk is not None)
         if refusal is not None:
             if not refusal.ok:
-                self._report(ErrorCode.DOOR_REFUSED, reason=refusal.message, **fields)
+                self._report(ErrorCode.DOOR_REFUSED, "", reason=refusal.message, **fields)
             return refusal
         reply = self._opened("the hub's command", fields) or DoorReply(ok=True, switched=True)
         self._state = core.tried(self._state, command, reply)
@@ -69,7 +69,7 @@ class Door:
         try:
             self._switch()
         except PinsError as error:
-            self._report(ErrorCode.DOOR_STUCK, reason=str(error), **fields)
+            self._report(ErrorCode.DOOR_STUCK, "", reason=str(error), **fields)
             return DoorReply(ok=False, code=Code.DOOR_STUCK, message=str(error)[:512])
-        self._report(ErrorCode.DOOR_OPENED, reason=f"for {self._open_s:g} s, {by}", **fields)
+        self._report(ErrorCode.DOOR_OPENED, "", reason=f"for {self._open_s:g} s, {by}", **fields)
         return None

@@ -116,7 +116,7 @@ def test_all_mistakes_are_told_at_once(tmp_path: Path) -> None:
         fec = 1
         bitrate_bps = "fast"
         [panel]
-        buttons = { call = 28, door = 3 }
+        buttons = { call = 28, bell = 3 }
         leds = 7
         [ice]
         servers = [{ urls = ["http://x"] }, {}, "stun:x"]
@@ -127,7 +127,7 @@ def test_all_mistakes_are_told_at_once(tmp_path: Path) -> None:
     found = _mistakes(file)
     assert set(found) == {
         "station.langauge", "station.language", "audio.frame_ms", "audio.buffer_ms", "audio.fec", "audio.bitrate_bps",
-        "panel.buttons.call", "panel.buttons.door", "panel.leds", "ice.servers[0].urls[0]", "ice.servers[1].urls",
+        "panel.buttons.call", "panel.buttons.bell", "panel.leds", "ice.servers[0].urls[0]", "ice.servers[1].urls",
         "ice.servers[2]", "calls",
     }  # fmt: skip
     assert found["station.langauge"].startswith("unknown key; did you mean `language`?")
