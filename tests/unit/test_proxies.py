@@ -22,7 +22,17 @@ PROXIES = [ipaddress.ip_network(network) for network in ("127.0.0.1", "10.0.0.0/
         ("127.0.0.1", "unknown", "127.0.0.1"),
         (None, "203.0.113.7", None),
     ],
-    ids=["v4", "v6", "two proxies", "what the client wrote", "no proxy", "nothing", "only proxies", "no address", "gone"],
+    ids=[
+        "v4",
+        "v6",
+        "two proxies",
+        "what the client wrote",
+        "no proxy",
+        "nothing",
+        "only proxies",
+        "no address",
+        "gone",
+    ],
 )
 def test_whose_address_counts(remote: str | None, header: str, client: str | None) -> None:
     assert seen_by(PROXIES, remote, header) == client
