@@ -123,6 +123,12 @@ def _crashlab() -> str | None:
     return _library("fuse3")() or _program("mkfs.ext4")() or _program("cc")()
 
 
+def _postgres() -> str | None:
+    from tests.postgres import lacking
+
+    return lacking()
+
+
 PROBES: dict[str, Probe] = {
     "pulseaudio": _program("pulseaudio"),
     "alsa-pulse": _alsa_pulse,
@@ -143,6 +149,7 @@ PROBES: dict[str, Probe] = {
     "root": _root,
     "netns": _netns,
     "coturn": _program("turnserver"),
+    "postgres": _postgres,
     "nginx": _nginx,
     "promtool": _program("promtool"),
     "node-modules": _node_modules,

@@ -4,6 +4,7 @@ capability of the machine says so, and a warning is an error unless `warnings.tx
 import asyncio
 import gc
 import os
+import secrets
 import threading
 import time
 import warnings
@@ -14,6 +15,7 @@ import pytest
 
 from tests.allowed import AllowedWarning, allowed_warnings, known_missing
 from tests.capabilities import PROBES, missing
+from tests.postgres import Cluster, cluster
 
 SETTLE_S = float(os.environ.get("SETTLE_S", "2.0"))
 """How long what a test has closed may take to be gone: threads end, the kernel and the collector catch up."""
@@ -126,6 +128,24 @@ def pytest_runtest_makereport(
             report.outcome = "failed"
             report.longrepr = f"STRICT=1 allows no skip: {report.longrepr}"
     return report
+
+
+# ---------------------------------------------------------------------------------------------------------- PostgreSQL
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Cluster]:
+    """One for all tests that are marked with `platform("postgres")`; each takes a database of its own."""
+    with cluster() as running:
+        yield running
+
+
+@pytest.fixture
+def postgres_url(postgres: Cluster) -> Iterator[str]:
+    """A fresh database."""
+    name = f"test_{secrets.token_hex(6)}"
+    yield postgres.make_database(name)
+    postgres.drop_database(name)
 
 
 # ------------------------------------------------------------------------------------------------------------ warnings
