@@ -1,4 +1,4 @@
-"""A PostgreSQL of the tests' own: a cluster in a folder under /tmp, on a free port of loopback, run by nobody special."""
+"""A PostgreSQL of the tests' own: a cluster in a temporary folder, on a free port of loopback."""
 
 import os
 import pwd
@@ -48,7 +48,7 @@ def free_port() -> int:
 
 
 class Cluster:
-    """`start`, `stop`, `crash` at will. Commits are not synced to the disk: only the machine's own power would need it."""
+    """`start`, `stop`, `crash` at will. Commits are not synced: only the machine's own power would need it."""
 
     def __init__(self, folder: Path, port: int) -> None:
         found, user = programs(), _user()
