@@ -39,7 +39,7 @@ def prolong(call: HubCall, event: Requested) -> Step:
     """One talk limit from now, at whatever moment it is asked for."""
     until_s = event.now_s + call.limits.talk_s
     is_limited = bool(call.limits.warning_s and call.settled_epoch)
-    if not is_limited or until_s - call.talk_until_s < SAME_S:
+    if not is_limited or (until_s - call.talk_until_s < SAME_S and not call.warned):
         return call, (answer(call, event.sender),)
     is_talk = call.settled_epoch == call.epoch
     prolonged = replace(call, warned=False, talk_until_s=until_s, until_s=until_s if is_talk else call.until_s)

@@ -13,17 +13,21 @@ from intercomd.core.station import Phase, Settings, Station
 from intercomd.core.switchboard import LeaseExpired
 from intercomd.ids import IdentityId
 from tests.model.moves import describe, steps, take
-from tests.model.world import Broken, Node, World, connect, feed, put, switched
+from tests.model.world import Broken, Node, World, connect, feed, free_for, put, switched
 
 
 def household(*plans: tuple[str, str | None, tuple[str, ...]], groups: tuple[tuple[str, tuple[str, ...]], ...] = (),
+              sequences: tuple[str, ...] = (), queues: tuple[str, ...] = (), quiet: tuple[str, ...] = (),
               **budget: int) -> World:  # fmt: skip
     """Stations as (name, whom its button calls, presses), all registered at the hub and idle."""
     nodes = tuple(
         Node(name, Station(Settings(peer_id=IdentityId(peer) if peer else None), card=Card.READY), presses=presses)
         for name, peer, presses in plans
     )
-    world = World(nodes, groups=groups, registered=(False,) * len(nodes), **budget)
+    world = World(
+        nodes, groups=groups, sequences=sequences, queues=queues, quiet=quiet,
+        registered=(False,) * len(nodes), **budget,
+    )  # fmt: skip
     for index in range(len(nodes)):
         world = connect(world, index)
     return drained(world)
@@ -80,7 +84,8 @@ def elapsed(world: World, until_s: float, *, boots: bool = True) -> World:
         at_s, index, timer = due
         world = replace(world, now_s=max(world.now_s, at_s))
         if timer is None:
-            world = switched(world, world.calls[index], LeaseExpired(world.now_s))[0]
+            call = world.calls[index]
+            world = switched(world, call, LeaseExpired(world.now_s, free_for(world, call)))[0]
         else:
             node = world.nodes[index]
             world = put(world, index, replace(node, timers=tuple(t for t in node.timers if t[1] != timer)))

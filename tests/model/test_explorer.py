@@ -47,6 +47,33 @@ SCENES = {
     "a group rings and the power fails": (
         household((DOOR, "home", ("call",)), (FLAT, None, ("call",)), ("kitchen", None, ("call",)),
                   groups=(("home", (FLAT, "kitchen")),), cuts=1), 12_000),
+    "a sequence rings": (
+        household((DOOR, "home", ("call", "hangup")), (FLAT, None, ("hangup",)), ("kitchen", None, ("call",)),
+                  groups=(("home", (FLAT, "kitchen")),), sequences=("home",)), 12_000),
+    "a sequence rings and the link drops": (
+        household((DOOR, "home", ("call",)), (FLAT, None, ("hangup",)), ("kitchen", None, ("call",)),
+                  groups=(("home", (FLAT, "kitchen")),), sequences=("home",), drops=1), 12_000),
+    "a sequence rings and the hub restarts": (
+        household((DOOR, "home", ("call",)), (FLAT, None, ("hangup",)), ("kitchen", None, ("call",)),
+                  groups=(("home", (FLAT, "kitchen")),), sequences=("home",), restarts=1), 12_000),
+    "one waits": (
+        household((DOOR, FLAT, ("call",)), (FLAT, None, ("call", "hangup")), ("kitchen", FLAT, ("call", "hangup")),
+                  queues=(FLAT,)), 12_000),
+    "one waits and the link drops": (
+        household((DOOR, FLAT, ("call",)), (FLAT, None, ("call", "hangup")), ("kitchen", FLAT, ("call",)),
+                  queues=(FLAT,), drops=1), 12_000),
+    "one waits and the hub restarts": (
+        household((DOOR, FLAT, ("call",)), (FLAT, None, ("call", "hangup")), ("kitchen", FLAT, ("call",)),
+                  queues=(FLAT,), restarts=1), 12_000),
+    "one waits and the power fails": (
+        household((DOOR, FLAT, ("call",)), (FLAT, None, ("call", "hangup")), ("kitchen", FLAT, ("call",)),
+                  queues=(FLAT,), cuts=1), 6_000),
+    "they wait for each other": (
+        household((DOOR, FLAT, ("call", "hangup")), (FLAT, "kitchen", ("call",)), ("kitchen", DOOR, ("call",)),
+                  queues=(DOOR, FLAT, "kitchen")), 6_000),
+    "one is not to be disturbed": (
+        household((DOOR, "home", ("call",)), (FLAT, None, ("call",)), ("kitchen", FLAT, ("call",)),
+                  groups=(("home", (FLAT, "kitchen")),), quiet=(FLAT,), drops=1), 12_000),
     "one meets busy": (
         household((DOOR, FLAT, ("call",)), (FLAT, None, ("call",)), ("kitchen", FLAT, ("call", "hangup"))), 12_000),
     "a second call after the first": (

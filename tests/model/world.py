@@ -4,14 +4,15 @@ The reducers are the shipped ones; what is modelled is what surrounds them, and 
 happen next is listed in `tests/model/moves.py`, how it comes to rest in `tests/model/settling.py`.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
 from msgspec.structs import replace
 
 from intercomd.core import call as station_core
-from intercomd.core import switch
-from intercomd.core.admission import admit, concerned, open_legs
+from intercomd.core import switch, waiting
+from intercomd.core.admission import Admission, Online, admit, concerned, free_parties, open_legs
 from intercomd.core.effects import (
     ApplyRemote,
     CancelTimer,
@@ -32,12 +33,14 @@ from intercomd.core.events import (
     Timer,
     Unanswered,
 )  # fmt: skip
-from intercomd.core.legs import Endpoint, HubCall, Party, view
+from intercomd.core.legs import Endpoint, HubCall, Limits, Party, Round, view
 from intercomd.core.protocol import Heartbeat, HubPhase, InitiateCall, Notice, Reply, Request, Resync
 from intercomd.core.snapshot import Role, SavedPhase, Snapshot
 from intercomd.core.station import ANSWERED, Phase, Station
 from intercomd.core.switchboard import Answer, Initiated, Requested, Returned, Tell, Vanished
 from intercomd.ids import CallId, IdentityId, InstanceId
+
+LIMITS = Limits(queue_s=50.0, queue_length=2)
 
 
 class Media(msgspec.Struct, frozen=True):
@@ -88,6 +91,12 @@ class World(msgspec.Struct, frozen=True, cache_hash=True):
     registered: tuple[bool, ...] = ()
     """Which nodes the hub has resynced on their present connection."""
     groups: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    """They ring all at once, but those in `sequences` one after another."""
+    sequences: tuple[str, ...] = ()
+    queues: tuple[str, ...] = ()
+    """Who lets callers wait."""
+    quiet: tuple[str, ...] = ()
+    """Who is not to be disturbed."""
     cuts: int = 0
     drops: int = 0
     fires: int = 0
@@ -252,7 +261,33 @@ def vanish(world: World, index: int) -> World:
 
 
 def switched(world: World, call: HubCall | None, event: Any) -> tuple[World, Reply | None]:
-    """Run the hub's reducer and deliver its effects into the wires."""
+    """Run the hub's reducer and deliver its effects into the wires; then let the queues hear of it."""
+    world, reply = _switched(world, call, event)
+    while True:
+        news = waiting.review(
+            waiting.queue(world.calls), open_legs(world.calls), online(world), world.now_s, silence(world)
+        )
+        if news is None:
+            return world, reply
+        world, _ = _switched(world, *news)
+
+
+def online(world: World) -> Online:
+    there = zip(world.nodes, world.registered, strict=True)
+    return {node.endpoint.identity: (node.party,) for node, registered in there if registered}
+
+
+def silence(world: World) -> Callable[[IdentityId], bool]:
+    return lambda identity: identity in world.quiet
+
+
+def free_for(world: World, call: HubCall | None) -> tuple[Party, ...]:
+    """Where this call could ring next."""
+    pending = () if call is None else call.pending
+    return free_parties(open_legs(world.calls), online(world), pending, silence(world)) if pending else ()
+
+
+def _switched(world: World, call: HubCall | None, event: Any) -> tuple[World, Reply | None]:
     after, effects = switch.handle(call, event)
     if after is not None:
         known = {c.call_id for c in world.calls}
@@ -287,20 +322,30 @@ def arrive(world: World, index: int) -> World:
         case Heartbeat():
             reply = Reply(ok=True)
         case InitiateCall(call_id, recipient_id):
-            members = dict(world.groups).get(recipient_id, (recipient_id,))
-            online = {
-                IdentityId(n.name): (n.party,) for n, there in zip(world.nodes, world.registered, strict=True) if there
-            }
-            admission = admit(
-                open_legs(world.calls), online, node.endpoint, tuple(IdentityId(member) for member in members)
-            )
-            event = Initiated(world.now_s, CallId(call_id), party, IdentityId(recipient_id), admission)
+            facts = admission(world, node, IdentityId(recipient_id))
+            event = Initiated(world.now_s, CallId(call_id), party, IdentityId(recipient_id), facts, LIMITS)
             world, reply = switched(world, find(world, call_id), event)
         case _:
-            event = Requested(world.now_s, node.endpoint, request)
-            world, reply = switched(world, find(world, request.call_id), event)
+            call = find(world, request.call_id)
+            event = Requested(world.now_s, node.endpoint, request, free_for(world, call))
+            world, reply = switched(world, call, event)
     node = world.nodes[index]
     return put(world, index, replace(node, down=(*node.down, (request, reply))))
+
+
+def admission(world: World, node: Node, recipient: IdentityId) -> Admission:
+    members = tuple(IdentityId(name) for name in dict(world.groups).get(recipient, (recipient,)))
+    turns = tuple(Round((name,), 30.0) for name in members) if recipient in world.sequences else ()
+    queue = waiting.queue(world.calls)
+    return admit(
+        open_legs(world.calls),
+        online(world),
+        node.endpoint,
+        members,
+        rounds=turns,
+        silence=silence(world),
+        position=waiting.place(queue, recipient, LIMITS.queue_length) if recipient in world.queues else None,
+    )
 
 
 def resynced(world: World, index: int, request: Resync) -> tuple[World, Reply]:
@@ -309,7 +354,7 @@ def resynced(world: World, index: int, request: Resync) -> tuple[World, Reply]:
     open_calls = tuple(call for call in world.calls if call.phase is not HubPhase.ENDED)
     for call in concerned(open_calls, node.endpoint):
         engaged = open_legs(world.calls).get(node.endpoint)
-        other = engaged is not None and engaged.call_id != call.call_id
+        other = node.name in world.quiet or (engaged is not None and engaged.call_id != call.call_id)
         world = switched(world, find(world, call.call_id), Returned(world.now_s, node.party, other))[0]
     named = {known.call_id for known in request.calls}
     states = [
@@ -332,3 +377,7 @@ def check_hub(world: World) -> None:
     for call in world.calls:
         if call.phase is not HubPhase.ENDED and call.lease_s is None:
             raise Broken(f"no lease on {call}")
+        if call.phase is HubPhase.RINGING and (call.position is None) != bool(call.ringing):
+            raise Broken(f"nobody rings and nobody waits, or both: {call}")
+        if any(leg.party.identity in world.quiet for leg in call.ringing):
+            raise Broken(f"it rings where nobody is to be disturbed: {call}")

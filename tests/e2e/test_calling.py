@@ -1,0 +1,215 @@
+"""How calls ring at an estate, over real sockets: groups in sequence, queues, quiet, the talk limit, rights."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from intercomd.config import Hub
+from intercomd.core.legs import Limits
+from intercomd.fakes.journal import FakeJournal
+from intercomd.hub import estate
+from intercomd.hub.database import Database
+from intercomd.hub.directory import Busy, Policy, RingMode
+from intercomd.hub.rights import Action, Right
+from intercomd.hub.server import HubServer
+from intercomd.hub.tables import call_parties, call_records
+from intercomd.ids import IdentityId
+from tests.e2e.hub_clients import Client, enrol, household, settings, talk
+
+STATIONS = ("door", "gate", "flat", "desk", "attic")
+LIMITS = Limits(ring_s=0.3, grace_s=20.0, queue_s=20.0, queue_length=2)
+Setup = Callable[[Database], Awaitable[None]]
+
+
+class House:
+    def __init__(self, config: Hub, tokens: dict[str, str]) -> None:
+        self.config = config
+        self.tokens = tokens
+
+    async def prepare(self, *steps: Setup) -> None:
+        """Before the hub starts, as an administrator would."""
+        database = Database(self.config.database_url)
+        await database.open()
+        try:
+            for step in steps:
+                await step(database)
+        finally:
+            await database.close()
+
+    def hub(self, limits: Limits = LIMITS) -> HubServer:
+        return HubServer(self.config, FakeJournal(), limits=limits)
+
+    async def rows(self, table: sa.Table) -> list[Any]:
+        database = Database(self.config.database_url)
+        await database.open()
+        try:
+            async with database.transaction() as connection:
+                return list((await connection.execute(sa.select(table))).all())
+        finally:
+            await database.close()
+
+
+@pytest.fixture
+async def house(tmp_path: Path) -> House:
+    config = settings(tmp_path)
+    return House(config, await enrol(config, *STATIONS))
+
+
+def sequence(*members: str, each_s: float = 0.3, escalate_to: str | None = None) -> Setup:
+    def write(database: Database) -> Awaitable[None]:
+        return estate.set_group(
+            database, "home", members, 0.0, mode=RingMode.SEQUENCE, each_s=each_s, escalate_to=escalate_to
+        )
+
+    return write
+
+
+def waits(name: str) -> Setup:
+    return lambda database: estate.set_policy(database, name, Policy(busy=Busy.QUEUE))
+
+
+async def dial(caller: Client, call_id: str, recipient: str) -> dict[str, Any]:
+    reply = await caller.call("initiate_call", {"callId": call_id, "recipientId": recipient})
+    assert reply["ok"], reply
+    call: dict[str, Any] = reply["call"]
+    return call
+
+
+async def test_a_sequence_rings_to_its_end_and_escalates(house: House) -> None:
+    await house.prepare(sequence("flat", "desk", escalate_to="attic"))
+    async with house.hub() as hub, household(hub.port, house.tokens) as people:
+        door, flat, attic = await people.join("door"), await people.join("flat"), await people.join("attic")
+        assert (await dial(door, "c", "home"))["phase"] == "ringing"
+        # The desk is not connected: passed over. Nobody answers at the flat.
+        assert (await flat.hears("call_cancelled"))["reason"] == "timeout"
+        await attic.hears("incoming_call")
+        assert (await attic.call("accept_call", {"callId": "c"}))["call"]["phase"] == "connecting"
+        assert (await door.hears("call_accepted"))["accepterId"] == "attic"
+        assert len(door.all("call_initiated")) == 1
+        await door.call("end_call", {"callId": "c"})
+    rung = {row.identity: (row.rung_at is not None, row.left_reason) for row in await house.rows(call_parties)}
+    assert rung == {
+        "door": (False, None), "flat": (True, "timeout"), "desk": (False, None), "attic": (True, None),
+    }  # fmt: skip
+
+
+async def test_a_sequence_goes_on_after_a_restart_of_the_hub(house: House) -> None:
+    await house.prepare(sequence("flat", "desk", each_s=1.0))
+    async with house.hub() as hub, household(hub.port, house.tokens) as people:
+        door, _, _ = await people.join("door"), await people.join("flat"), await people.join("desk")
+        await dial(door, "c", "home")
+    async with house.hub() as hub, household(hub.port, house.tokens) as people:
+        door, desk = await people.join("door"), await people.join("desk")
+        await desk.hears("incoming_call")
+        assert (await desk.call("accept_call", {"callId": "c"}))["call"]["phase"] == "connecting"
+        await door.hears("call_accepted")
+
+
+async def test_callers_wait_in_their_order_and_are_rung_through(house: House) -> None:
+    await house.prepare(waits("flat"))
+    async with house.hub(Limits(queue_length=2)) as hub, household(hub.port, house.tokens) as people:
+        door, flat, gate, desk = [await people.join(name) for name in ("door", "flat", "gate", "desk")]
+        attic = await people.join("attic")
+        await talk(door, flat, "talk", "flat")
+        assert (await dial(gate, "first", "flat"))["queuePosition"] == 1
+        assert (await dial(desk, "second", "flat"))["queuePosition"] == 2
+        assert (await dial(attic, "third", "flat"))["endReason"] == "busy", "the queue has a limit"
+        assert (await desk.hears("call_queued"))["position"] == 2
+        await door.call("end_call", {"callId": "talk"})
+        assert (await flat.hears("incoming_call", 2))["callId"] == "first"
+        await gate.hears("call_initiated")
+        assert (await desk.hears("call_queued", 2))["position"] == 1
+        await gate.call("cancel_call", {"callId": "first"})
+        assert (await flat.hears("incoming_call", 3))["callId"] == "second"
+        assert (await flat.call("accept_call", {"callId": "second"}))["ok"]
+        await desk.hears("call_accepted")
+
+
+async def test_who_waits_is_in_a_call_and_may_leave_it(house: House) -> None:
+    await house.prepare(waits("flat"))
+    async with house.hub(Limits()) as hub, household(hub.port, house.tokens) as people:
+        door, flat, gate, desk = [await people.join(name) for name in ("door", "flat", "gate", "desk")]
+        await talk(door, flat, "talk", "flat")
+        await dial(gate, "w", "flat")
+        assert (await dial(desk, "x", "gate"))["endReason"] == "busy"
+        twice = await gate.call("initiate_call", {"callId": "y", "recipientId": "desk"})
+        assert (twice["ok"], twice["code"]) == (False, "busy")
+        assert (await gate.call("cancel_call", {"callId": "w"}))["call"]["endReason"] == "cancelled"
+        assert (await dial(desk, "z", "gate"))["phase"] == "ringing"
+
+
+async def test_the_queue_outlives_the_hub(house: House) -> None:
+    await house.prepare(waits("flat"))
+    async with house.hub(Limits()) as hub, household(hub.port, house.tokens) as people:
+        door, flat, gate = [await people.join(name) for name in ("door", "flat", "gate")]
+        await talk(door, flat, "talk", "flat")
+        await dial(gate, "w", "flat")
+    async with house.hub(Limits()) as hub, household(hub.port, house.tokens) as people:
+        door, flat = await people.join("door"), await people.join("flat")
+        await door.call("end_call", {"callId": "talk"})
+        gate = await people.join("gate", resync=False)
+        reply = await gate.call("resync", {"calls": [{"callId": "w", "epoch": 0, "phase": "ringing"}]})
+        assert [call["phase"] for call in reply["calls"]] == ["ringing"]
+        assert (await flat.hears("incoming_call"))["callId"] == "w"
+
+
+async def test_who_does_not_want_to_be_disturbed_is_not_rung(house: House) -> None:
+    await house.prepare(sequence("flat", "desk", each_s=20.0), waits("flat"))
+    async with house.hub(Limits()) as hub, household(hub.port, house.tokens) as people:
+        door, flat, desk, gate = [await people.join(name) for name in ("door", "flat", "desk", "gate")]
+        await talk(gate, flat, "talk", "flat")
+        assert (await dial(door, "w", "flat"))["queuePosition"] == 1
+        assert (await flat.call("set_do_not_disturb", {"until": 9e9}))["ok"]
+        assert (await door.hears("call_failed"))["reason"] == "do_not_disturb", "nobody waits for them any more"
+        await gate.call("end_call", {"callId": "talk"})
+        assert (await dial(door, "c", "flat"))["endReason"] == "do_not_disturb"
+        assert (await dial(door, "d", "home"))["phase"] == "ringing"
+        await desk.hears("incoming_call")
+        await door.call("cancel_call", {"callId": "d"})
+        assert len(flat.all("incoming_call")) == 1
+    async with house.hub(Limits()) as hub, household(hub.port, house.tokens) as people:
+        door, flat = await people.join("door"), await people.join("flat", resync=False)
+        reply = await flat.call("resync", {})
+        assert reply["doNotDisturbUntil"] == 9e9, "the wish outlives the hub"
+        assert (await dial(door, "e", "flat"))["endReason"] == "do_not_disturb"
+        await flat.call("set_do_not_disturb", {})
+        assert (await dial(door, "f", "flat"))["phase"] == "ringing"
+        await door.call("cancel_call", {"callId": "f"})
+    records = {row.call_id: (row.outcome, row.reason) for row in await house.rows(call_records)}
+    assert records["c"] == ("missed", "do_not_disturb")
+
+
+async def test_a_talk_has_a_limit_of_which_both_are_warned(house: House) -> None:
+    limits = Limits(talk_s=0.8, warning_s=0.4)
+    async with house.hub(limits) as hub, household(hub.port, house.tokens) as people:
+        door, flat, gate = [await people.join(name) for name in ("door", "flat", "gate")]
+        await talk(door, flat, "c", "flat")
+        for client in (door, flat):
+            assert 0.0 < (await client.hears("talk_limit"))["leftS"] < 0.41
+        stranger = await gate.call("prolong_call", {"callId": "c"})
+        assert (stranger["ok"], stranger["code"]) == (False, "not_participant")
+        replies = await asyncio.gather(*(one.call("prolong_call", {"callId": "c"}) for one in (door, flat)))
+        assert all(reply["ok"] for reply in replies)
+        for client in (door, flat):
+            told = await client.hears("talk_limit", 2)
+            assert told["prolonged"]
+        await door.hears("talk_limit", 3)
+        assert (await flat.hears("call_ended"))["reason"] == "talk_limit"
+    [record] = await house.rows(call_records)
+    assert (record.outcome, record.reason) == ("completed", "talk_limit")
+    assert record.duration_s >= 1.1
+
+
+async def test_rights_say_who_may_call_whom(house: House) -> None:
+    door, flat, desk = IdentityId("door"), IdentityId("flat"), IdentityId("desk")
+    await house.prepare(lambda database: estate.set_right(database, Right(door, Action.CALL, flat, allowed=False)))
+    async with house.hub(Limits()) as hub, household(hub.port, house.tokens) as people:
+        caller, other = await people.join("door"), await people.join("flat")
+        await people.join("desk")
+        assert (await dial(caller, "c", flat))["endReason"] == "not_allowed"
+        assert other.all("incoming_call") == []
+        assert (await dial(caller, "d", desk))["phase"] == "ringing"
