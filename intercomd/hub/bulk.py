@@ -1,5 +1,5 @@
-"""Many rows by one statement, at the driver's own speed: SQLAlchemy spends as long on naming a row's parameters as SQLite
-does on writing it."""
+"""Many rows by one statement, at the driver's own speed: SQLAlchemy spends as long on naming a row's parameters as
+SQLite does on writing it."""
 
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
@@ -12,8 +12,8 @@ STATEMENTS = 32
 
 
 async def insert(connection: AsyncConnection, statement: Insert, rows: Sequence[Mapping[str, Any]]) -> None:
-    """`rows` have the same keys, all in one order; values are what the driver itself takes (numbers, text, bytes, None).
-    The statement may have no parameters but theirs."""
+    """`rows` have the same keys; values are what the driver itself takes (numbers, text, bytes, None). The statement
+    may have no parameters but theirs."""
     if rows:
         text, order = _compiled(statement, connection.dialect, tuple(rows[0]))
         await connection.exec_driver_sql(text, [tuple([row[name] for name in order]) for row in rows])
