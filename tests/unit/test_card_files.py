@@ -15,8 +15,7 @@ def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in ("BOOT", "STATE", "RUN"):
         (tmp_path / name).mkdir()
         monkeypatch.setattr(card, name, tmp_path / name)
-    monkeypatch.setattr(card, "CREDENTIAL", tmp_path / "credstore" / "intercomd.hub-token")
-    monkeypatch.setattr(card, "AUTHORITY", tmp_path / "credstore" / "intercomd.hub-ca")
+    monkeypatch.setattr(card, "CREDENTIALS", tmp_path / "credstore")
     example = tmp_path / "example.conf"
     example.write_text("pcm.example {}\n")
     monkeypatch.setattr(card, "EXAMPLE_SOUND", example)
@@ -40,7 +39,7 @@ def test_the_token_leaves_the_partition_that_every_computer_reads(places: Path) 
     card.main()
     assert not pairing.exists()
     assert (places / "credstore" / "intercomd.hub-token").read_text().strip() == TOKEN
-    kept = places / "STATE" / "secrets" / "hub-token"
+    kept = places / "STATE" / "secrets" / "intercomd.hub-token"
     assert kept.stat().st_mode & 0o077 == 0
     assert kept.parent.stat().st_mode & 0o077 == 0
 
@@ -63,7 +62,7 @@ def test_no_token_is_told_beside_its_file_and_stays(places: Path, text: str) -> 
     assert not (places / "credstore").exists()
 
 
-def test_an_invitation_leaves_that_partition_too_and_what_was_paired_before_works_meanwhile(places: Path) -> None:
+def test_a_hubs_line_leaves_that_partition_too_and_what_was_paired_before_works_meanwhile(places: Path) -> None:
     (places / "BOOT" / "pairing.txt").write_text(TOKEN)
     card.main()
     (places / "credstore" / "intercomd.hub-token").unlink()
@@ -80,9 +79,12 @@ def test_an_invitation_leaves_that_partition_too_and_what_was_paired_before_work
 def test_the_authority_that_pairing_has_found_is_there_at_the_next_boot(places: Path) -> None:
     secrets = places / "STATE" / "secrets"
     secrets.mkdir(mode=0o700)
-    (secrets / "hub-ca").write_text("-----BEGIN CERTIFICATE-----\n")
+    (secrets / "intercomd.hub-ca").write_text("-----BEGIN CERTIFICATE-----\n")
     card.main()
     assert (places / "credstore" / "intercomd.hub-ca").read_text().startswith("-----BEGIN")
+    (places / "BOOT" / "pairing.txt").write_text(TOKEN)
+    card.main()
+    assert not (secrets / "intercomd.hub-ca").exists(), "the token may be another hub's"
 
 
 def test_a_mistake_that_is_mended_is_no_longer_told(places: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from intercomd.__main__ import CONFIGURATION, DEFAULT_CONFIG
 from intercomd.config import Hub, Station
-from intercomd.config.credentials import HUB_TOKEN
+from intercomd.config.credentials import HUB_CA, HUB_TOKEN, HUB_URL
 from intercomd.device import control
 from intercomd.device.fault import REPORT
 from intercomd.media import engine
@@ -179,7 +179,7 @@ def test_a_faulty_configuration_is_told_and_tried_again_when_it_changes() -> Non
     assert value(FAULT, "ExecStart") == f"/opt/intercomd/bin/intercomd fault --config {DEFAULT_CONFIG}"
     assert value(FAULT, "Wants") == "intercomd-fault.path"
     assert value("intercomd-fault.path", "Unit") == UNITS[0]
-    credential = value(UNITS[0], "LoadCredential").partition(":")[2]
+    credential = values(UNITS[0], "LoadCredential")[0].partition(":")[2]
     assert values("intercomd-fault.path", "PathChanged") == [DEFAULT_CONFIG, f"/etc/credstore/{credential}"]
     assert value(UNITS[0], "RuntimeDirectoryPreserve") == "yes"
     assert f"/{REPORT}" in value(UNITS[0], "ExecStartPost")
@@ -198,8 +198,9 @@ def test_directories_are_the_configuration_s_defaults() -> None:
     assert f"/var/lib/{value(hub, 'StateDirectory')}/" in Hub().database_url
 
 
-def test_the_token_s_credential_has_the_name_that_is_looked_for() -> None:
-    assert value(UNITS[0], "LoadCredential") == f"{HUB_TOKEN}:intercomd.hub-token"
+def test_credentials_have_the_names_that_are_looked_for() -> None:
+    wanted = [f"{name}:intercomd.{name}" for name in (HUB_TOKEN, HUB_CA, HUB_URL)]
+    assert values(UNITS[0], "LoadCredential") == wanted
 
 
 def test_the_control_socket_s_group_is_the_unit_s() -> None:

@@ -19,12 +19,13 @@ from pathlib import Path
 BOOT = Path("/boot/firmware")
 STATE = Path("/var/lib/intercom-state")
 RUN = Path("/run/intercomd-card")
-CREDENTIAL = Path("/run/credstore/intercomd.hub-token")
-AUTHORITY = Path("/run/credstore/intercomd.hub-ca")
+CREDENTIALS = Path("/run/credstore")
+"""Where systemd looks for them (systemd.exec(5)); on the state partition they have the same names."""
+HUB_TOKEN = "intercomd.hub-token"  # noqa: S105  (a file's name)
 EXAMPLE_SOUND = Path("/usr/share/intercomd/asound/usb-speakerphone.conf")
 TREE = Path("/sys/firmware/devicetree/base")
 TOKEN = re.compile(r"[A-Za-z0-9_-]{32,128}")
-INVITATION = re.compile(r"intercom-pairing +https?://[!-~]+ +[!-~]+ +[!-~]+")
+PAIRING = re.compile(r"intercom-pairing +https?://[!-~]+ +[!-~]+ +[!-~]+")
 KEY = re.compile(r"(ssh-ed25519|ssh-rsa|ecdsa-sha2-\S+|sk-\S+) [A-Za-z0-9+/=]+( .*)?")
 WIFI_KEYS = {"ssid": str, "password": str, "country": str, "hidden": bool}
 
@@ -61,31 +62,33 @@ def keep_journal() -> None:
 
 
 def take_pairing(file: Path) -> None:
-    """The token, or the hub's invitation to fetch one (pair.py does), moves to the state partition: a card reader would
-    find it on the FAT one. What was paired before works until the invitation is taken."""
+    """The token, or the hub's line by which one is got (pair.py does that), moves to the state partition: a card reader
+    would find it on the FAT one. What was paired before works until then."""
     secrets = STATE / "secrets"
     try:
         if file.exists():
             _take_secret(file, secrets)
     finally:
-        for kept, credential in ((secrets / "hub-token", CREDENTIAL), (secrets / "hub-ca", AUTHORITY)):
-            if kept.exists():
-                credential.parent.mkdir(mode=0o700, exist_ok=True)
-                _replace(credential, kept.read_text())
+        for kept in secrets.glob("intercomd.*"):
+            if not kept.name.endswith(".new"):
+                CREDENTIALS.mkdir(mode=0o700, exist_ok=True)
+                _replace(CREDENTIALS / kept.name, kept.read_text())
 
 
 def _take_secret(file: Path, secrets: Path) -> None:
     lines = [line.strip() for line in file.read_text().splitlines() if line.strip() and not line.startswith("#")]
     secret = lines[0] if len(lines) == 1 else ""
-    if not TOKEN.fullmatch(secret) and not INVITATION.fullmatch(secret):
+    if not TOKEN.fullmatch(secret) and not PAIRING.fullmatch(secret):
         raise Mistake(
             "one line is needed: what the hub shows for pairing this station (intercom-pairing ...), or the token that "
             "`intercomd hub add-station NAME` prints"
         )
     secrets.mkdir(mode=0o700, exist_ok=True)
     if TOKEN.fullmatch(secret):
-        _replace(secrets / "hub-token", secret + "\n")
-        (secrets / "pairing").unlink(missing_ok=True)
+        # Another hub's, perhaps: what a pairing has left goes.
+        for former in (*secrets.glob("intercomd.*"), secrets / "pairing"):
+            former.unlink(missing_ok=True)
+        _replace(secrets / HUB_TOKEN, secret + "\n")
     else:
         _replace(secrets / "pairing", secret + "\n")
     file.unlink()
