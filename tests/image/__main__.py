@@ -16,7 +16,7 @@ from hw.image import ROOT
 from hw.image.__main__ import FIGURES, image
 from intercomd.demo.checks import Findings
 from tests.image.boot import PI_3, VIRT, Boot, BootError, Card
-from tests.image.hub import GATEWAY, Hub
+from tests.image.hub import Hub
 
 RESULTS = ROOT / "build" / "image" / "results.json"
 RUN = ROOT / "build" / "image" / "run"
@@ -31,18 +31,16 @@ SOUND = (
 NEEDED = {"qemu-system-aarch64": "qemu-system-arm", "mcopy": "mtools"}
 
 
-def configuration(port: int, more: str = "") -> str:
-    return (
-        f'[station]\nname = "door"\nhub_url = "http://{GATEWAY}:{port}"\nallow_insecure = true\n{more}\n'
-        '[call]\npeer = "flat"\n'
-    )
+CONFIGURATION = '[station]\nname = "door"\n\n[call]\npeer = "flat"\n'
+NO_HUB = CONFIGURATION.replace("\n\n", '\nhub_url = "https://192.0.2.1:8443"\n\n', 1)
 
 
 def virt(card: Card, findings: Findings) -> None:
-    """Files as they should be: the station is at its hub, its token is gone from the FAT partition."""
+    """Files as they should be: the station has paired itself and is at its hub, whose address and certificate it has of
+    the line in pairing.txt; that line is gone from the FAT partition."""
     with Hub(RUN / "hub") as hub:
         card.put({
-            "intercomd.toml": configuration(hub.port), "pairing.txt": hub.token("door") + "\r\n", "asound.conf": SOUND,
+            "intercomd.toml": CONFIGURATION, "pairing.txt": hub.line("door") + "\r\n", "asound.conf": SOUND,
             "wifi.toml": 'ssid = "home"\npassword = "correct horse"\n',
         })  # fmt: skip
         with Boot(VIRT, card, RUN) as boot:
@@ -53,7 +51,8 @@ def virt(card: Card, findings: Findings) -> None:
             findings.check("virt: no unit has failed", "Failed to start" not in said, _first(said, "Failed to start"))
             wifi = boot.until_file(card, "wifi-error.txt", "country", LIMIT_S)
             findings.check("virt: a mistake in wifi.toml is told beside it", True, wifi.strip())
-    findings.check("virt: the token has left the FAT partition", card.take("pairing.txt") is None)
+    findings.check("virt: the pairing has left the FAT partition", card.take("pairing.txt") is None)
+    findings.check("virt: no pairing-error.txt", card.take("pairing-error.txt") is None)
     findings.check("virt: no intercomd-error.txt", card.take("intercomd-error.txt") is None)
 
 
@@ -68,7 +67,7 @@ def mistake(card: Card, findings: Findings) -> None:
 
 def raspi3b(card: Card, findings: Findings) -> None:
     """A Pi 3 with its own device tree, from an SD card: its GPIO chip has the real driver. QEMU gives it no network."""
-    card.put({"intercomd.toml": configuration(9), "pairing.txt": "q" * 43 + "\n", "asound.conf": SOUND})
+    card.put({"intercomd.toml": NO_HUB, "pairing.txt": "q" * 43 + "\n", "asound.conf": SOUND})
     with Boot(PI_3, card, RUN) as boot:
         started_s = boot.until(STARTED, 2 * LIMIT_S)
         findings.figure("raspi3b: power → the station has started (emulated)", started_s, "s")

@@ -1,6 +1,8 @@
-"""A hub on this machine that a station in QEMU reaches (as 10.0.2.2), and its token for that station."""
+"""A hub on this machine that a station in QEMU reaches (as 10.0.2.2), with an authority of its own, and the line by
+which that station is paired."""
 
 import json
+import shutil
 import socket
 import subprocess
 import sys
@@ -23,7 +25,11 @@ class Hub:
         self._config = folder / "hub.toml"
         database = folder / "hub.db"
         database.unlink(missing_ok=True)
-        self._config.write_text(f'[hub]\nport = {self.port}\ndatabase_url = "sqlite+aiosqlite:///{database}"\n')
+        shutil.rmtree(folder / "tls", ignore_errors=True)
+        self._config.write_text(
+            f'[hub]\nport = {self.port}\ndatabase_url = "sqlite+aiosqlite:///{database}"\n'
+            f'tls = "local"\ntls_dir = "{folder}/tls"\npublic_url = "https://{GATEWAY}:{self.port}"\n'
+        )
         self._process = subprocess.Popen(
             [sys.executable, "-m", "intercomd", "hub", "--config", str(self._config)], stdin=subprocess.DEVNULL
         )
@@ -47,8 +53,9 @@ class Hub:
             self._process.kill()
             self._process.wait(10)
 
-    def token(self, station: str) -> str:
-        return self._asked("add-station", station).strip().splitlines()[0]
+    def line(self, station: str) -> str:
+        """For pairing.txt."""
+        return self._asked("pair", station).strip().splitlines()[0]
 
     def connected(self, station: str) -> bool:
         listed = json.loads(self._asked("list", "--json"))
