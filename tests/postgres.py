@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 START_LIMIT_S = 30.0
-PASSWORD = "of the tests"
+GUARDED, PASSWORD = "guarded", "of: the/tests@"
 
 
 def programs() -> Path | None:
@@ -63,11 +63,10 @@ class Cluster:
         self._server: subprocess.Popen[bytes] | None = None
 
     def make(self) -> None:
-        secret = self._folder / "password"
-        secret.write_text(PASSWORD)
-        os.chmod(secret, 0o644)
-        self._run("initdb", "-D", self._data, "-U", "hub", "--auth=scram-sha-256", f"--pwfile={secret}", "--no-sync",
-                  "--encoding=UTF8", "--locale=C.UTF-8")  # fmt: skip
+        self._run("initdb", "-D", self._data, "-U", "hub", "--auth=trust", "--no-sync", "--encoding=UTF8",
+                  "--locale=C.UTF-8")  # fmt: skip
+        access = Path(self._data) / "pg_hba.conf"
+        access.write_text(f"host all {GUARDED} all scram-sha-256\n{access.read_text()}")
 
     @property
     def _data(self) -> str:
@@ -100,7 +99,12 @@ class Cluster:
     def make_database(self, name: str) -> str:
         """A new database; its URL."""
         self._psql(f'CREATE DATABASE "{name}"')
-        return f"postgresql+asyncpg://hub:{PASSWORD.replace(' ', '%20')}@127.0.0.1:{self.port}/{name}"
+        return f"postgresql+asyncpg://hub@127.0.0.1:{self.port}/{name}"
+
+    def guard(self, name: str) -> None:
+        """Let a user into this database who must show `PASSWORD`."""
+        self._psql(f"CREATE ROLE {GUARDED} LOGIN SUPERUSER PASSWORD '{PASSWORD}'")
+        self._psql(f'ALTER DATABASE "{name}" OWNER TO {GUARDED}')
 
     def drop_database(self, name: str) -> None:
         self._psql(f'DROP DATABASE "{name}" WITH (FORCE)')
@@ -121,7 +125,7 @@ class Cluster:
         return subprocess.run(ready, check=False, stdin=subprocess.DEVNULL, **self._as).returncode == 0
 
     def _run(self, program: str, *options: str) -> None:
-        environment = {"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8", "PGPASSWORD": PASSWORD}
+        environment = {"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8"}
         done = subprocess.run(
             [str(self._bin / program), *options], check=False, stdin=subprocess.DEVNULL, capture_output=True,
             env=environment, cwd=self._folder, timeout=START_LIMIT_S, **self._as,

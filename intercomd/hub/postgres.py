@@ -2,8 +2,8 @@
 that takes too long, and a transaction that was forgotten; this end gives up on a server that does not answer."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Any, Final
 
 import sqlalchemy as sa
@@ -17,6 +17,7 @@ from intercomd.hub.backend import TRANSACTION_LIMIT_S, Conflict, DatabaseError, 
 POOL_SIZE: Final = 10
 POOL_WAIT_S: Final = 2.0
 CONNECT_LIMIT_S: Final = 3.0
+CLOSE_LIMIT_S: Final = 2.0
 STATEMENT_LIMIT_S: Final = 3.0
 LOCK_LIMIT_S: Final = 2.0
 MIGRATION_LIMIT_S: Final = 60.0
@@ -44,6 +45,8 @@ class Postgres:
         self.name = url.render_as_string(hide_password=True)
         self._url = url
         self._engine: AsyncEngine | None = None
+        self._in_use = 0
+        self._unused = asyncio.Event()
         try:
             import asyncpg
         except ModuleNotFoundError as error:
@@ -80,9 +83,28 @@ class Postgres:
             raise
 
     async def close(self) -> None:
+        """Those that are in use are waited for: the pool would forget them, open as they are."""
         engine, self._engine = self._engine, None
-        if engine is not None:
-            await engine.dispose()
+        if engine is None:
+            return
+        if self._in_use:
+            self._unused.clear()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(CLOSE_LIMIT_S):
+                    await self._unused.wait()
+        await engine.dispose()
+
+    @contextmanager
+    def _using(self) -> Iterator[AsyncEngine]:
+        if self._engine is None:
+            raise DatabaseError(f"{self.name} is closed")
+        self._in_use += 1
+        try:
+            yield self._engine
+        finally:
+            self._in_use -= 1
+            if not self._in_use:
+                self._unused.set()
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[AsyncConnection]:
@@ -105,44 +127,46 @@ class Postgres:
         def on_notice(_connection: object, _pid: int, channel: str, words: str) -> None:
             heard(channel, words)
 
-        try:
-            async with asyncio.timeout(CONNECT_LIMIT_S):
-                connection = await self._opened().connect()
-        except self._failures as error:
-            raise self._failed(error) from error
-        try:
-            # LISTEN lasts as long as the session: outside of the transactions that SQLAlchemy would begin.
-            driver: Any = (await connection.get_raw_connection()).driver_connection
-
-            async def look() -> None:
-                try:
-                    await driver.execute("SELECT 1", timeout=STATEMENT_LIMIT_S)
-                except self._failures as error:
-                    raise self._failed(error) from error
-
+        with self._using() as engine:
             try:
-                for channel in channels:
-                    await driver.add_listener(channel, on_notice)
+                async with asyncio.timeout(CONNECT_LIMIT_S):
+                    connection = await engine.connect()
             except self._failures as error:
                 raise self._failed(error) from error
-            yield look
-        finally:
-            # Not back into the pool: it listens.
-            await connection.invalidate()
-            await connection.close()
+            try:
+                # LISTEN lasts as long as the session: outside of the transactions that SQLAlchemy would begin.
+                driver: Any = (await connection.get_raw_connection()).driver_connection
+                await self._guarded(self._listen(driver, channels, on_notice))
+                yield lambda: self._guarded(self._look(driver))
+            finally:
+                # Not back into the pool: it listens.
+                await connection.invalidate()
+                await connection.close()
 
-    def _opened(self) -> AsyncEngine:
+    async def _listen(self, driver: Any, channels: Sequence[str], on_notice: Callable[..., None]) -> None:
+        for channel in channels:
+            await driver.add_listener(channel, on_notice)
+
+    async def _look(self, driver: Any) -> None:
         if self._engine is None:
             raise DatabaseError(f"{self.name} is closed")
-        return self._engine
+        await driver.execute("SELECT 1", timeout=STATEMENT_LIMIT_S)
+
+    async def _guarded(self, work: Awaitable[None]) -> None:
+        try:
+            async with asyncio.timeout(STATEMENT_LIMIT_S):
+                await work
+        except self._failures as error:
+            raise self._failed(error) from error
 
     @asynccontextmanager
     async def _limited(self, limit_s: float) -> AsyncIterator[AsyncConnection]:
-        try:
-            async with asyncio.timeout(limit_s), self._opened().begin() as connection:
-                yield connection
-        except self._failures as error:
-            raise self._failed(error) from error
+        with self._using() as engine:
+            try:
+                async with asyncio.timeout(limit_s), engine.begin() as connection:
+                    yield connection
+            except self._failures as error:
+                raise self._failed(error) from error
 
     def _failed(self, error: BaseException) -> DatabaseError:
         state = _state(error)

@@ -19,9 +19,17 @@ from tests.e2e.hub_clients import ANSWER, OFFER, Client, Household, enrol, house
 STATIONS = ("door", "flat", "desk", "attic")
 
 
+on_both = pytest.mark.parametrize(
+    "config", ["sqlite", pytest.param("postgres", marks=pytest.mark.platform("postgres"))], indirect=True
+)
+"""Nothing but the URL differs."""
+
+
 @pytest.fixture
-async def config(tmp_path: Path) -> Hub:
-    return settings(tmp_path)
+def config(request: pytest.FixtureRequest, tmp_path: Path) -> Hub:
+    if getattr(request, "param", "sqlite") == "sqlite":
+        return settings(tmp_path)
+    return settings(tmp_path, database_url=request.getfixturevalue("postgres_url"))
 
 
 @pytest.fixture
@@ -56,6 +64,7 @@ async def rows(config: Hub, table: sa.Table) -> list[dict[str, Any]]:
 # --------------------------------------------------------------------------------------------------------- calls
 
 
+@on_both
 async def test_a_whole_call_and_its_record(config: Hub, tokens: dict[str, str]) -> None:
     async with HubServer(config, FakeJournal()) as hub, household(hub.port, tokens) as people:
         door, flat = await people.join("door"), await people.join("flat")
@@ -98,6 +107,7 @@ async def test_every_notice_of_a_call_counts_up(people: Household) -> None:
         assert seqs == sorted(set(seqs))
 
 
+@on_both
 async def test_ring_several(people: Household) -> None:
     door, flat, tablet = await people.join("door"), await people.join("flat"), await people.join("flat", "tablet")
     desk = await people.join("desk")
@@ -115,6 +125,7 @@ async def test_ring_several(people: Household) -> None:
     assert "calleeId" not in late["call"]
 
 
+@on_both
 async def test_one_members_no_and_then_everybodys(people: Household) -> None:
     door, flat, desk = await people.join("door"), await people.join("flat"), await people.join("desk")
     await door.call("initiate_call", {"callId": "c", "recipientId": "house"})
@@ -137,6 +148,7 @@ async def test_calls_that_cannot_ring(people: Household, recipient: str, reason:
     assert flat.all("incoming_call") == []
 
 
+@on_both
 async def test_glare_joins_the_two_who_called_each_other(people: Household) -> None:
     door, flat = await people.join("door"), await people.join("flat")
     replies = await asyncio.gather(
@@ -149,6 +161,7 @@ async def test_glare_joins_the_two_who_called_each_other(people: Household) -> N
     assert (await loser.call("accept_call", {"callId": first}))["call"]["phase"] == "connecting"
 
 
+@on_both
 async def test_nobody_answers(config: Hub, tokens: dict[str, str]) -> None:
     limits = Limits(ring_s=0.2)
     async with HubServer(config, FakeJournal(), limits=limits) as hub, household(hub.port, tokens) as people:
@@ -160,6 +173,7 @@ async def test_nobody_answers(config: Hub, tokens: dict[str, str]) -> None:
     assert (record["outcome"], record["reason"]) == ("missed", "timeout")
 
 
+@on_both
 async def test_a_restart_gives_both_the_next_epoch(people: Household) -> None:
     door, flat = await people.join("door"), await people.join("flat")
     await talk(door, flat, "c", "flat")
@@ -176,6 +190,7 @@ async def test_a_restart_gives_both_the_next_epoch(people: Household) -> None:
 # ------------------------------------------------------------------------------------------------------- presence
 
 
+@on_both
 async def test_who_vanishes_and_returns_is_reported_to_the_other(people: Household) -> None:
     door, flat = await people.join("door"), await people.join("flat")
     await talk(door, flat, "c", "flat")
@@ -200,6 +215,7 @@ async def test_a_late_disconnect_of_an_old_socket_does_not_remove_the_new_one(pe
     assert door.all("call_state") == []
 
 
+@on_both
 async def test_a_vanished_side_ends_the_call_after_its_grace(config: Hub, tokens: dict[str, str]) -> None:
     limits = Limits(grace_s=0.2)
     async with HubServer(config, FakeJournal(), limits=limits) as hub, household(hub.port, tokens) as people:
@@ -212,6 +228,7 @@ async def test_a_vanished_side_ends_the_call_after_its_grace(config: Hub, tokens
         assert [(call["phase"], call["endReason"]) for call in reply["calls"]] == [("ended", "peer_lost")]
 
 
+@on_both
 async def test_ringing_is_told_again_and_to_those_who_come_online(people: Household) -> None:
     door, flat = await people.join("door"), await people.join("flat")
     await door.call("initiate_call", {"callId": "c", "recipientId": "house"})
@@ -233,6 +250,7 @@ async def test_a_legacy_client_is_rung_without_a_resync(people: Household) -> No
     assert (await old.call("webrtc_answer", {"callId": "c", "sdp": ANSWER}))["call"]["phase"] == "connected"
 
 
+@on_both
 async def test_a_legacy_client_that_connects_late_hears_the_ringing(people: Household) -> None:
     door, desk = await people.join("door"), await people.join("desk")
     await door.call("initiate_call", {"callId": "c", "recipientId": "house"})
@@ -244,6 +262,7 @@ async def test_a_legacy_client_that_connects_late_hears_the_ringing(people: Hous
 # ------------------------------------------------------------------------------------------- replays and strangers
 
 
+@on_both
 async def test_replayed_requests_change_nothing(config: Hub, tokens: dict[str, str]) -> None:
     async with HubServer(config, FakeJournal()) as hub, household(hub.port, tokens) as people:
         door, flat = await people.join("door"), await people.join("flat")
@@ -293,6 +312,7 @@ async def test_another_device_of_the_same_identity_is_not_this_device(people: Ho
 # ------------------------------------------------------------------------------------------------- hub restarts
 
 
+@on_both
 async def test_a_restarted_hub_keeps_the_call(config: Hub, tokens: dict[str, str]) -> None:
     async with HubServer(config, FakeJournal()) as hub, household(hub.port, tokens) as people:
         door, flat = await people.join("door"), await people.join("flat")
@@ -314,6 +334,7 @@ async def test_a_restarted_hub_keeps_the_call(config: Hub, tokens: dict[str, str
     assert [record["outcome"] for record in await rows(config, call_records)] == ["completed"]
 
 
+@on_both
 async def test_records_of_stations_add_to_their_own_legs_only(config: Hub, tokens: dict[str, str]) -> None:
     async with HubServer(config, FakeJournal()) as hub, household(hub.port, tokens) as people:
         door, flat, thief = await people.join("door"), await people.join("flat"), await people.join("attic")
@@ -337,6 +358,7 @@ async def test_records_of_stations_add_to_their_own_legs_only(config: Hub, token
     assert leg["reported_reason"] == "media_failed"
 
 
+@on_both
 async def test_figures_that_come_after_the_end_are_kept(config: Hub, tokens: dict[str, str]) -> None:
     async with HubServer(config, FakeJournal()) as hub, household(hub.port, tokens) as people:
         door, flat = await people.join("door"), await people.join("flat")
@@ -350,6 +372,7 @@ async def test_figures_that_come_after_the_end_are_kept(config: Hub, tokens: dic
 # ---------------------------------------------------------------------------------------------------------- HTTP
 
 
+@on_both
 async def test_health_says_how_it_is(hub: HubServer, people: Household) -> None:
     await people.join("door")
     async with aiohttp.ClientSession(f"http://127.0.0.1:{hub.port}") as http, http.get("/healthz") as response:
