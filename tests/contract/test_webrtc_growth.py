@@ -48,8 +48,8 @@ async def left() -> Counter[str]:
     await asyncio.sleep(CLOSED_S)
     gc.collect()
     counts: Counter[str] = Counter()
-    # Counter(iterable) asks whether that is a Mapping, and each of Mapping's subclasses keeps the answer (abc): they were
-    # counted as left behind the second time, a hundred of them where much was imported.
+    # Counter(iterable) asks whether that is a Mapping, and each of Mapping's subclasses keeps the answer (abc): they
+    # were counted as left behind the second time, a hundred of them where much was imported.
     for thing in gc.get_objects():
         counts[f"{type(thing).__module__}.{type(thing).__qualname__}"] += 1
     del counts["weakref.ReferenceType"]  # they hold nothing, and their number goes up and down
