@@ -9,7 +9,7 @@ import msgspec
 from intercomd import __version__
 from intercomd.hub.queries import Moment
 from intercomd.hub.routes import Query, Route, Who
-from intercomd.hub.site import COOKIE
+from intercomd.hub.site import ADMINISTRATORS_COOKIE, COOKIE
 
 _PLACEHOLDER: Final = re.compile(r"{([^}:]+)(:[^}]*)?}")
 _COMPONENT: Final = "#/components/schemas/{name}"
@@ -26,7 +26,7 @@ _WORDS: Final = {
 _SECURITY: Final[dict[Who, list[dict[str, list[str]]]]] = {
     Who.ANYBODY: [],
     Who.RESIDENT: [{"session": []}],
-    Who.ADMINISTRATOR: [{"session": []}],
+    Who.ADMINISTRATOR: [{"administrator": []}],
     Who.STATION: [{"token": []}],
     # The empty one: from the hub's own machine nothing is needed where no token is configured.
     Who.MONITOR: [{"token": []}, {}],
@@ -55,7 +55,9 @@ def document(routes: Sequence[Route]) -> dict[str, Any]:
         "components": {
             "schemas": components,
             "securitySchemes": {
+                # Where the hub is reached by https the names have the prefix `__Host-`.
                 "session": {"type": "apiKey", "in": "cookie", "name": COOKIE},
+                "administrator": {"type": "apiKey", "in": "cookie", "name": ADMINISTRATORS_COOKIE},
                 "token": {"type": "http", "scheme": "bearer"},
             },
         },

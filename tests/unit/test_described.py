@@ -81,7 +81,7 @@ def test_a_route_with_everything() -> None:
     assert operation["parameters"][2]["schema"]["type"] == "array"
     assert operation["requestBody"]["content"]["application/json"]["schema"] == {"$ref": "#/components/schemas/Body"}
     assert list(operation["responses"]) == ["201", "400", "404"]
-    assert operation["security"] == [{"session": []}]
+    assert operation["security"] == [{"administrator": []}]
     assert document["components"]["schemas"]["Body"]["required"] == ["shownName"]
 
 
