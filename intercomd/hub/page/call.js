@@ -93,7 +93,7 @@ function retried(state, event) {
 function newCall(id, role, peer, name, phase) {
   return {
     id, role, peer, name, phase, epoch: 0, seq: 0, attempts: 0,
-    answeredAt: null, present: true, restored: false, wasUp: false, deaf: false,
+    answeredAt: null, present: true, restored: false, wasUp: false, deaf: false, queue: null, endsAt: null,
   };
 }
 
@@ -160,7 +160,10 @@ function glare(state, told) {
 
 function whileCalling(state, call, event) {
   if (event.type === "notice" && event.name === "call_initiated") {
-    return step(patch(state, { phase: "ringing_out" }), cancel("dial"), timer("ring", LIMITS.grace, call));
+    return step(patch(state, { phase: "ringing_out", queue: null }), cancel("dial"), patience(call, event.data));
+  }
+  if (event.type === "notice" && event.name === "call_queued") {
+    return step(patch(state, { phase: "calling", queue: event.data.position }), cancel("dial"), patience(call, event.data));
   }
   if (event.type === "notice" && event.name === "call_accepted") {
     const { accepterId, accepterName, epoch } = event.data;
@@ -170,6 +173,11 @@ function whileCalling(state, call, event) {
   if (event.type === "noMicrophone") return fail(state, call, event.reason);
   if (event.type === "hangup") return end(state, call, "cancelled");
   return step(state);
+}
+
+// For how long the hub may let the caller wait and ring: our own limit is later, for when the hub is gone.
+function patience(call, { ringTimeout }) {
+  return timer("ring", Math.max(LIMITS.grace, (ringTimeout ?? 0) + LIMITS.ringSlack), call);
 }
 
 function whileRinging(state, call, event) {
@@ -218,6 +226,7 @@ function inCall(state, call, event) {
     case "microphone": return step(patch(state, { deaf: false }));
     case "noMicrophone": return lostMicrophone(state, call, event.reason);
     case "hangup": return end(state, call, "completed");
+    case "prolong": return step(state, send("prolong_call", { callId: call.id }));
     default: return step(state);
   }
 }
@@ -304,8 +313,15 @@ function noticed(state, event) {
     case "call_failed": return over(heard, heard.call, data.reason);
     case "call_rejected": return over(heard, heard.call, "rejected");
     case "call_state": return told(heard, heard.call, data.state, false);
+    case "talk_limit": return limited(heard, event);
     default: return dispatch(heard, event);
   }
+}
+
+// The hub ends the talk soon; or not any more, since one of the two has prolonged it.
+function limited(state, { data, now }) {
+  if (data.prolonged) return step(patch(state, { endsAt: null }));
+  return step(patch(state, { endsAt: now + data.leftS * 1000 }), { do: "jingle", name: "warning" });
 }
 
 function aboutAnother(state, name, data) {
@@ -373,7 +389,8 @@ function takeUp(state, found, clock) {
     answeredAt: found.answeredAt ? (found.answeredAt - clock) * 1000 : null,
   };
   if (found.phase === "ringing") {
-    const waiting = { ...call, phase: "ringing_out", epoch: 0, restored: false };
+    const queue = found.queuePosition ?? null;
+    const waiting = { ...call, phase: queue ? "calling" : "ringing_out", queue, epoch: 0, restored: false };
     return step({ ...state, call: waiting }, { do: "microphone", open: true }, timer("ring", LIMITS.grace, waiting));
   }
   return step(
@@ -397,13 +414,15 @@ function told(state, call, found, fresh) {
   const present = found.peerPresent ?? true;
   const next = patch(state, { present });
   if (found.phase === "ended") return over(next, next.call, found.endReason ?? "completed");
-  if (found.phase === "ringing") return stillRinging(next, next.call);
+  if (found.phase === "ringing") return stillRinging(next, next.call, found);
   return goesOn(next, next.call, found, fresh);
 }
 
-function stillRinging(state, call) {
+function stillRinging(state, call, found) {
   if (call.role === "caller") {
-    return OUTGOING.includes(call.phase) ? step(patch(state, { phase: "ringing_out" }), cancel("dial")) : step(state);
+    const queue = found.queuePosition ?? null;
+    const phase = queue ? "calling" : "ringing_out";
+    return OUTGOING.includes(call.phase) ? step(patch(state, { phase, queue }), cancel("dial")) : step(state);
   }
   // Somebody has pressed, but the hub never heard it.
   return call.phase === "connecting" ? accept(state, call) : step(state);
@@ -426,7 +445,7 @@ function goesOn(state, call, found, fresh) {
 
 function answered(state, call, epoch, peer, name) {
   const whom = call.role === "caller" ? { peer: peer ?? call.peer, name: name || peer || call.name } : {};
-  const next = { ...patch(state, whom), failure: null };
+  const next = { ...patch(state, { ...whom, queue: null }), failure: null };
   const [begun, effects] = begin(next, next.call, epoch);
   return step(begun, cancel("dial", "ring"), ...effects);
 }

@@ -20,6 +20,7 @@ export class CallView {
     on("open-door", acts.openDoor);
     on("mute", acts.mute);
     on("unmuffle", acts.unmuffle);
+    on("prolong", acts.prolong);
     on("error-ok", acts.dismiss);
     on("error-retry", acts.retry);
     on("quality-open", () => this.toggleQuality());
@@ -47,8 +48,10 @@ export class CallView {
     setText(byId("call-name"), call.name);
     setIcon(byId("call-icon"), iconOf(model, call));
     setText(byId("call-status"), status(call));
-    show(byId("call-hint"), call.deaf);
-    setText(byId("call-hint"), call.deaf ? text("call.deaf") : "");
+    const words = hint(call);
+    show(byId("call-hint"), Boolean(words));
+    setText(byId("call-hint"), words);
+    show(byId("prolong"), talking && Boolean(call.endsAt));
     show(byId("unmuffle"), model.muffled && talking);
     show(byId("answer"), ringing);
     show(byId("decline"), ringing);
@@ -149,7 +152,13 @@ export class CallView {
   }
 }
 
+function hint({ deaf, endsAt }) {
+  if (deaf) return text("call.deaf");
+  return endsAt ? text("call.endsIn", { seconds: Math.max(0, Math.round((endsAt - Date.now()) / 1000)) }) : "";
+}
+
 function status(call) {
+  if (call.queue) return text(call.queue === 1 ? "phase.next" : "phase.queued", { ahead: call.queue - 1 });
   if (call.phase === "connected") return clockTime((Date.now() - call.answeredAt) / 1000);
   if (call.phase === "reconnecting" && !call.present) return text("phase.away");
   return text(`phase.${call.phase}`);

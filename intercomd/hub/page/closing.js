@@ -75,5 +75,6 @@ function close(state, call, reason) {
 function farewell(call, reason, missed) {
   if (reason === "answered_elsewhere") return "told.elsewhere";
   if (missed) return reason === "rejected" ? null : "told.missed";
+  if (reason === "talk_limit") return "told.limit";
   return call.wasUp && reason === "completed" ? "told.ended" : null;
 }

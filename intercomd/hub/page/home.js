@@ -1,10 +1,11 @@
 // What is seen without a call: the welcome, whether this device rings, whom one may call, the calls of late.
 
-import { text, clockTime, dayAndTime, language } from "./texts.js";
+import { text, clockTime, dayAndTime, timeOfDay, language } from "./texts.js";
 import { byId, setText, show, setData, setLabel, setIcon, create, createIcon, keepRows } from "./dom.js";
 
 const OUTWARD = {
   busy: "busy", user_offline: "offline", cancelled: "cancelled", rejected: "rejected", timeout: "unanswered",
+  do_not_disturb: "quiet",
 };
 
 // `acts` are the page's: signIn, call(id, name), openDoor(id, name), soundOn, reload.
@@ -13,6 +14,7 @@ export class Home {
     this.acts = acts;
     byId("sign-in").onclick = () => acts.signIn();
     byId("ready-act").onclick = () => this.action?.();
+    byId("quiet").onclick = () => acts.quiet();
   }
 
   render(model) {
@@ -33,14 +35,15 @@ export class Home {
     show(byId("welcome-small"), invited);
   }
 
-  ready(checks) {
-    const { state, action } = readiness(checks);
+  ready(checks, quietUntil) {
+    const { state, action } = readiness({ ...checks, quiet: quietUntil * 1000 > Date.now() });
     setData(byId("ready"), "state", state);
     setText(byId("ready-title"), text(`ready.${state}`));
-    setText(byId("ready-why"), text(`ready.${state}Why`));
+    setText(byId("ready-why"), text(`ready.${state}Why`, { time: timeOfDay(quietUntil) }));
     this.action = this.acts[action];
     show(byId("ready-act"), Boolean(action));
-    if (action) setText(byId("ready-act"), text(action === "soundOn" ? "ready.sound" : "ready.reload"));
+    if (action) setText(byId("ready-act"), text(ACTION_WORDS[action]));
+    show(byId("quiet"), state === "yes");
     keepRows(byId("checks"), checked(checks), ([key]) => key.split(".")[1], newCheck, fillCheck);
   }
 
@@ -88,12 +91,15 @@ export class Home {
   }
 }
 
+const ACTION_WORDS = { soundOn: "ready.sound", reload: "ready.reload", loud: "quiet.off" };
+
 // In the order of what a person must know first.
-function readiness({ secure, link, microphone, sound, old }) {
+function readiness({ secure, link, microphone, sound, old, quiet }) {
   if (old) return { state: "old", action: "reload" };
   if (!secure) return { state: "insecure" };
   if (link === "connecting" || link === "up") return { state: "connecting" };
   if (link !== "registered") return { state: "offline" };
+  if (quiet) return { state: "quiet", action: "loud" };
   if (microphone === "denied") return { state: "denied" };
   if (!sound) return { state: "silent", action: "soundOn" };
   return { state: "yes" };

@@ -19,6 +19,7 @@ const METRICS_MS = 5000;
 const REFRESH_MS = 30000;
 const TOAST_MS = 6000;
 const FLASH_MS = 1000;
+const QUIET_S = 8 * 3600;
 const OUTGOING_SOUND = { calling: "ringback", ringing_out: "ringback", reconnecting: "reconnecting" };
 
 class Page {
@@ -32,7 +33,7 @@ class Page {
     this.model = {
       screen: "loading", welcome: { invited: false, problem: null, busy: false }, stations: [], doors: [], door: null, calls: null,
       checks: { secure: window.isSecureContext, link: "connecting", microphone: "prompt", sound: false, visible: true },
-      muted: false, muffled: false, live: null, speakers: [], speaker: "", volume: 1,
+      muted: false, muffled: false, live: null, speakers: [], speaker: "", volume: 1, quietUntil: 0,
     };
     this.sounds = new Sounds(() => this.draw());
     this.media = new Media(byId("far"), this.mediaListener());
@@ -71,6 +72,7 @@ class Page {
       mute: () => this.mute(!this.model.muted),
       volume: (value) => { this.settings.setVolume(value); this.draw(); },
       speaker: (id) => this.settings.setSpeaker(id).then(() => this.draw()),
+      prolong: () => this.hear({ type: "prolong" }),
       unmuffle: () => this.media.play(byId("far").srcObject),
     };
   }
@@ -189,13 +191,15 @@ class Page {
       servers: (servers) => { this.media.servers = servers; },
       lost: () => this.hear({ type: "unlinked" }),
       refused: (code) => this.refused(code),
-      notice: (name, data) => this.hear({ type: "notice", name, data }),
+      notice: (name, data) => this.hear({ type: "notice", name, data, now: Date.now() }),
       changed: () => this.draw(),
     };
   }
 
   resynced(reply) {
     const clock = (reply.serverTime ?? Date.now() / 1000) - Date.now() / 1000;
+    this.clock = clock;
+    this.model.quietUntil = reply.doNotDisturbUntil ? reply.doNotDisturbUntil - clock : 0;
     this.hear({ type: "linked", me: this.resident, calls: reply.calls ?? [], clock });
     if (this.wasLinked) this.refresh();
     else performance.mark("intercom:linked");
@@ -205,6 +209,16 @@ class Page {
   async refused(code) {
     if (code === "protocol_unsupported") this.model.checks.old = true;
     if (code === "unauthorised") this.out("ended");
+    this.draw();
+  }
+
+  // Nobody rings at this person's devices for a night's length, or everybody does again. By the hub's clock.
+  async quieten(wanted) {
+    const until = Date.now() / 1000 + QUIET_S;
+    const wish = wanted ? { until: until + this.clock } : {};
+    const reply = await this.link.request("set_do_not_disturb", wish).catch(() => null);
+    if (reply?.ok) this.model.quietUntil = wanted ? until : 0;
+    else this.toast(text("quiet.failed"));
     this.draw();
   }
 
@@ -325,7 +339,8 @@ class Page {
     show(byId("sign-out"), model.screen === "home");
     this.home.render(model);
     this.callView.render(model);
-    this.sounds.last(call?.phase === "ringing_in" ? "ringing" : OUTGOING_SOUND[call?.phase] ?? null);
+    const outgoing = call?.queue ? "waiting" : OUTGOING_SOUND[call?.phase] ?? null;
+    this.sounds.last(call?.phase === "ringing_in" ? "ringing" : outgoing);
     // It would cover the buttons of what came after it.
     if (call || this.state.failure) show(byId("toast"), false);
     this.announce(call);

@@ -5,11 +5,13 @@ const BELL = { notes: [[659.3, 0, 1.3], [523.3, 0.55, 1.9]], loudness: 0.5, ever
 const LASTING = {
   ringing: BELL,
   ringback: { notes: [[425, 0, 1]], loudness: 0.08, every: 5 },
+  waiting: { notes: [[425, 0, 0.12], [340, 0.2, 0.2]], loudness: 0.06, every: 8 },
   reconnecting: { notes: [[330, 0, 0.12], [330, 0.2, 0.12]], loudness: 0.08, every: 2 },
 };
 const ONCE = {
   connected: { notes: [[880, 0, 0.09]], loudness: 0.15 },
   restored: { notes: [[660, 0, 0.1], [880, 0.14, 0.14]], loudness: 0.2 },
+  warning: { notes: [[740, 0, 0.12], [740, 0.24, 0.12]], loudness: 0.2 },
   ended: { notes: [[440, 0, 0.12], [330, 0.16, 0.2]], loudness: 0.12 },
   failed: { notes: [[330, 0, 0.18], [262, 0.24, 0.34]], loudness: 0.15 },
 };

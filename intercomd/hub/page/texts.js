@@ -21,6 +21,8 @@ const EN = {
   "ready.silent": "One tap, so that it can be heard",
   "ready.silentWhy": "Browsers keep a page silent until it is touched. Until then it rings without a sound.",
   "ready.sound": "Turn the bell on",
+  "ready.quiet": "Do not disturb",
+  "ready.quietWhy": "Nobody rings at your devices until {time}.",
   "ready.offline": "Not connected",
   "ready.offlineWhy": "The intercom cannot be reached. Trying again by itself…",
   "ready.connecting": "Connecting…",
@@ -63,6 +65,7 @@ const EN = {
   "calls.busy": "Busy",
   "calls.cancelled": "Cancelled",
   "calls.offline": "Not reachable",
+  "calls.quiet": "Not to be disturbed",
   "calls.answered_elsewhere": "Answered by somebody else",
   "calls.failed": "Could not be loaded",
   "calls.yesterday": "Yesterday",
@@ -71,6 +74,8 @@ const EN = {
   "phase.connecting": "Connecting…",
   "phase.ringing_out": "Ringing, waiting for an answer…",
   "phase.ringing_in": "is calling",
+  "phase.queued": "Talks with somebody else. {ahead} before you; it rings as soon as it is your turn.",
+  "phase.next": "Talks with somebody else. You are next; it rings as soon as they are free.",
   "phase.connected": "In a call",
   "phase.reconnecting": "The connection broke. One moment, it comes back…",
   "phase.away": "The other side is away. Waiting for it…",
@@ -86,6 +91,8 @@ const EN = {
   "call.speakerDefault": "Standard loudspeaker",
   "call.speakerOther": "Loudspeaker {number}",
   "call.deaf": "Your microphone is gone: you hear, but are not heard.",
+  "call.endsIn": "This call ends in {seconds} s.",
+  "call.prolong": "Go on talking",
   "call.muffled": "Tap to hear the other side",
   "call.quality": "Quality",
   "call.qualityOf.4": "Excellent",
@@ -117,7 +124,11 @@ const EN = {
   "told.missed": "You missed a call from {name}.",
   "told.elsewhere": "Answered on another device.",
   "told.ended": "Call with {name} ended.",
+  "told.limit": "The call with {name} has reached the time limit.",
   "told.close": "Close",
+  "quiet.on": "Do not disturb for 8 hours",
+  "quiet.off": "Ring here again",
+  "quiet.failed": "That did not work. Please try again.",
   "error.title": "The call failed",
   "error.NotAllowedError": "Talking needs the microphone, and its use is not allowed.",
   "error.NotFoundError": "No usable microphone was found.",
@@ -162,6 +173,8 @@ const ZH = {
   "ready.silent": "点一下，才能听到铃声",
   "ready.silentWhy": "页面被触碰之前，浏览器不允许发出声音，只能无声响铃。",
   "ready.sound": "打开铃声",
+  "ready.quiet": "免打扰",
+  "ready.quietWhy": "{time} 之前，您的设备不会响铃。",
   "ready.offline": "未连接",
   "ready.offlineWhy": "无法连接对讲系统，正在自动重试…",
   "ready.connecting": "正在连接…",
@@ -204,6 +217,7 @@ const ZH = {
   "calls.busy": "对方忙",
   "calls.cancelled": "已取消",
   "calls.offline": "无法连通",
+  "calls.quiet": "对方免打扰",
   "calls.answered_elsewhere": "他人已接听",
   "calls.failed": "无法加载",
   "calls.yesterday": "昨天",
@@ -212,6 +226,8 @@ const ZH = {
   "phase.connecting": "正在建立连接…",
   "phase.ringing_out": "等待对方接听…",
   "phase.ringing_in": "来电",
+  "phase.queued": "对方正在与他人通话，您前面还有 {ahead} 位；轮到您时会自动响铃。",
+  "phase.next": "对方正在与他人通话，下一位就是您；对方空闲时会自动响铃。",
   "phase.connected": "通话中",
   "phase.reconnecting": "连接中断，正在恢复，请稍候…",
   "phase.away": "对方暂时离开，正在等待…",
@@ -227,6 +243,8 @@ const ZH = {
   "call.speakerDefault": "默认扬声器",
   "call.speakerOther": "扬声器 {number}",
   "call.deaf": "麦克风已断开：您能听到对方，对方听不到您。",
+  "call.endsIn": "通话将在 {seconds} 秒后结束。",
+  "call.prolong": "继续通话",
   "call.muffled": "点按以听到对方",
   "call.quality": "通话质量",
   "call.qualityOf.4": "优",
@@ -258,7 +276,11 @@ const ZH = {
   "told.missed": "您错过了 {name} 的来电。",
   "told.elsewhere": "已在其他设备上接听。",
   "told.ended": "与 {name} 的通话已结束。",
+  "told.limit": "与 {name} 的通话已到时限。",
   "told.close": "关闭",
+  "quiet.on": "免打扰 8 小时",
+  "quiet.off": "恢复响铃",
+  "quiet.failed": "操作未成功，请重试。",
   "error.title": "通话失败",
   "error.NotAllowedError": "需要麦克风权限才能进行语音通话。",
   "error.NotFoundError": "未找到可用的音频设备。",
@@ -324,11 +346,16 @@ export function clockTime(seconds) {
 // When a call was: the time of today, "Yesterday", or the date.
 export function dayAndTime(at, now = new Date()) {
   const day = new Date(at * 1000);
-  const time = day.toLocaleTimeString(locale(), { hour: "2-digit", minute: "2-digit" });
+  const time = timeOfDay(at);
   const midnight = new Date(now.getFullYear(), now.getMonth(), now.getDate());
   if (day >= midnight) return time;
   if (midnight - day < 86400000) return `${text("calls.yesterday")} ${time}`;
   return `${day.toLocaleDateString(locale(), { day: "numeric", month: "short" })} ${time}`;
+}
+
+// 07:30
+export function timeOfDay(at) {
+  return new Date(at * 1000).toLocaleTimeString(locale(), { hour: "2-digit", minute: "2-digit" });
 }
 
 // The reader's own way to write times, where it is one of the chosen language.

@@ -149,6 +149,7 @@ async def test_events_codes_and_reasons_are_those_of_the_protocol(rules: Rules) 
     reasons = set(await rules.value("errors.js", "Object.keys(m.KIND_OF)"))
     ours = {"microphone_denied", "microphone_missing", "microphone_failed"}
     ordinary = {EndReason.COMPLETED, EndReason.CANCELLED, EndReason.ANSWERED_ELSEWHERE, EndReason.CALLER_GONE}
+    ordinary.add(EndReason.TALK_LIMIT)
     assert reasons - ours == set(EndReason) - ordinary
     assert set(await rules.value("errors.js", "m.KINDS")) == set(ErrorKind)
     assert set(await rules.value("errors.js", "Object.values(m.KIND_OF)")) == set(ErrorKind)
@@ -265,6 +266,36 @@ async def test_who_does_not_answer_is_told_and_not_alarmed(rules: Rules, reason:
     assert over["state"]["failure"] is None
     assert [effect["text"] for effect in over["effects"] if effect["do"] == "tell"] == [told]
     assert "jingle" not in orders(over)
+
+
+def waits(result: dict[str, Any]) -> list[float]:
+    return [effect["seconds"] for effect in result["effects"] if effect["do"] == "timer" and effect["kind"] == "ring"]
+
+
+async def test_who_waits_knows_its_place_and_waits_as_long_as_the_hub_lets_it(rules: Rules) -> None:
+    queued = (*DIALLED, notice("call_queued", 2, position=3, ringTimeout=330))
+    first = await rules.after(*queued)
+    assert (first["state"]["call"]["queue"], first["shown"], waits(first)) == (3, "connecting", [345])
+    moved = await rules.after(*queued, replied("initiate_call", call=CALL), notice("call_queued", 3, position=1))
+    assert moved["state"]["call"]["queue"] == 1
+    rings = await rules.after(*queued, notice("call_initiated", 3, ringTimeout=20))
+    assert (rings["state"]["call"]["queue"], rings["shown"], waits(rings)) == (None, "ringing", [120])
+    back = {**LINKED, "calls": [{**CALL, "callerId": "anna", "phase": "ringing", "queuePosition": 2}]}
+    reloaded = await rules.after(back)
+    assert (reloaded["state"]["call"]["queue"], reloaded["shown"]) == (2, "connecting")
+
+
+async def test_a_talk_is_warned_of_its_end_and_prolonged(rules: Rules) -> None:
+    warning = {**notice("talk_limit", 3, leftS=30), "now": 5000}
+    warned = await rules.after(*TALKING, warning)
+    assert warned["state"]["call"]["endsAt"] == 35_000
+    assert warned["effects"] == [{"do": "jingle", "name": "warning"}]
+    assert sent(await rules.after(*TALKING, warning, {"type": "prolong"})) == ["prolong_call"]
+    longer = await rules.after(*TALKING, warning, notice("talk_limit", 4, leftS=300, prolonged=True))
+    assert (longer["state"]["call"]["endsAt"], longer["effects"]) == (None, [])
+    over = await rules.after(*TALKING, warning, notice("call_ended", 4, reason="talk_limit"))
+    assert over["state"]["failure"] is None
+    assert [effect["text"] for effect in over["effects"] if effect["do"] == "tell"] == ["told.limit"]
 
 
 async def test_what_was_heard_before_is_not_heard_again(rules: Rules) -> None:

@@ -1,0 +1,79 @@
+"""What a resident sees and does of queues, quiet and the talk limit: the page, a real hub, real stations."""
+
+from collections.abc import AsyncIterator
+
+import pytest_asyncio
+
+from intercomd.demo.house import House
+from intercomd.demo.resident import Resident
+from intercomd.hub import estate
+from intercomd.hub.database import Database
+from intercomd.hub.directory import Busy, Policy
+from tests.e2e.page.scene import ON_THE_PAGE, Scene
+
+pytestmark = ON_THE_PAGE
+
+TALK_S = 8.0
+"""Its warning comes at half time."""
+
+
+async def set_busy(house: House, busy: Busy) -> None:
+    database = Database(f"sqlite+aiosqlite:///{house.household.hub_database}")
+    await database.open()
+    try:
+        await estate.set_policy(database, "flat", Policy(busy=busy))
+    finally:
+        await database.close()
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def patient_hub(scene: Scene) -> AsyncIterator[None]:
+    """The flat lets callers wait, and nobody talks for longer than `TALK_S` without wishing so."""
+    config = scene.house.household.hub_config
+    usual = config.read_text()
+    async with scene.without_hub():
+        await set_busy(scene.house, Busy.QUEUE)
+        config.write_text(f"{usual}\ntalk_limit_s = {TALK_S}\n")
+    yield
+    async with scene.without_hub():
+        await set_busy(scene.house, Busy.REFUSE)
+        config.write_text(usual)
+
+
+async def test_who_does_not_want_to_be_disturbed_is_not_rung(scene: Scene, anna: Resident) -> None:
+    await anna.click("quiet")
+    await anna.see('#ready[data-state="quiet"]')
+    await scene.ask("door", "call", peer="anna")
+    await scene.see("door", lambda status: (status["error"] or {}).get("code") is not None)
+    assert await anna.page.get_attribute("#call", "hidden") is not None
+    await anna.page.reload()
+    await anna.see('#ready[data-state="quiet"]')
+    await scene.quiet()
+    await anna.click("ready-act")
+    await anna.see('#ready[data-state="yes"], #ready[data-state="silent"]')
+    await scene.call(anna)
+    await anna.hang_up()
+    await anna.phase("idle")
+
+
+async def test_a_caller_waits_its_turn_and_a_talk_is_prolonged(patient_hub: None, scene: Scene, anna: Resident) -> None:
+    await anna.see('#ready[data-state="yes"]')
+    await scene.quiet()
+    await scene.ask("door", "call", peer="flat")
+    await scene.phase("flat", "ringing")
+    await scene.ask("flat", "answer")
+    await scene.phase("door", "connected")
+    await anna.call("flat")
+    await anna.see('#call-status:has-text("You are next")')
+    await scene.ask("door", "hangup")
+    await anna.phase("ringing_out")
+    await scene.phase("flat", "ringing")
+    await scene.ask("flat", "answer")
+    await anna.phase("connected")
+    await anna.see('#call-hint:has-text("ends in")')
+    await anna.click("prolong")
+    await anna.see("#prolong", state="hidden")
+    await anna.see('#call-hint:has-text("ends in")')
+    await anna.phase("idle")
+    assert "time limit" in await anna.page.inner_text("#toast-text")
+    await scene.phase("flat", "idle")
