@@ -10,6 +10,8 @@ from intercomd.core.protocol import (
     CallInitiated,
     CallState,
     Code,
+    DoorCommand,
+    DoorReply,
     EndCall,
     HubPhase,
     InitiateCall,
@@ -191,6 +193,40 @@ async def test_the_hubs_heartbeat_is_answered(hub: Hub) -> None:
     async with running(hub.signalling) as station:
         assert await hub.call("heartbeat", {"t": 1.0}) == {"ok": True}
         assert station.notices == []
+
+
+async def test_a_door_command_is_carried_out_at_once_and_its_outcome_is_the_acknowledgement(hub: Hub) -> None:
+    carried_out: list[DoorCommand] = []
+
+    def open_door(command: DoorCommand) -> DoorReply:
+        carried_out.append(command)
+        return DoorReply(ok=True, switched=True)
+
+    run = asyncio.create_task(hub.signalling.run(lambda _: None, lambda _: None, lambda _: None, open_door))
+    await until(lambda: hub.signalling.status.state == "up")
+    assert await hub.call("door_command", {"commandId": "d", "ttlMs": 2000}) == {"ok": True, "switched": True}
+    for wrong in ({}, {"commandId": "d"}, {"commandId": "d", "ttlMs": 0}, {"commandId": 7, "ttlMs": 2000}, "open"):
+        assert (await hub.call("door_command", wrong))["code"] == "bad_request"
+    assert carried_out == [DoorCommand("d", 2000)]
+    run.cancel()
+    await asyncio.wait([run])
+
+
+async def test_without_a_door_a_command_is_refused(hub: Hub) -> None:
+    async with running(hub.signalling):
+        reply = await hub.call("door_command", {"commandId": "d", "ttlMs": 2000})
+        assert (reply["ok"], reply["code"]) == (False, "no_door")
+
+
+async def test_a_door_that_raises_ends_the_link_and_is_not_swallowed(hub: Hub) -> None:
+    def broken(_: DoorCommand) -> DoorReply:
+        raise ZeroDivisionError
+
+    task = asyncio.create_task(hub.signalling.run(lambda _: None, lambda _: None, lambda _: None, broken))
+    await until(lambda: hub.signalling.status.state == "up")
+    await hub.send("door_command", {"commandId": "d", "ttlMs": 2000})
+    with pytest.raises(ZeroDivisionError):
+        await asyncio.wait_for(task, 5.0)
 
 
 async def test_a_kick_while_up_changes_nothing_when_the_hub_is_there(hub: Hub) -> None:

@@ -9,6 +9,7 @@ from msgspec.structs import replace
 from intercomd.core.events import (
     CallPressed,
     Described,
+    DoorPressed,
     HangupPressed,
     MediaLost,
     MediaUp,
@@ -21,7 +22,7 @@ from intercomd.core.protocol import Sdp
 from intercomd.core.station import Phase
 from intercomd.core.switchboard import Restored
 from intercomd.ids import CallId
-from tests.model.world import Media, World, arrive, boot, connect, cut, drop, feed, put, switched
+from tests.model.world import Media, World, arrive, boot, connect, cut, drop, feed, put, switched, timed_out
 
 
 def media_peer(world: World, index: int) -> Media | None:
@@ -109,9 +110,7 @@ def take(world: World, step: tuple[str, int, Any], cut_at: int | None = None) ->
         case "press":
             return press(world, index, event, cut_at)
         case "fire":
-            node = world.nodes[index]
-            world = put(world, index, replace(node, timers=tuple(t for t in node.timers if t[1] != event)))
-            world = replace(world, fires=world.fires - 1, tampered=True, answered=False)
+            world = replace(timed_out(world, index, event), fires=world.fires - 1, tampered=True, answered=False)
             return feed(world, index, TimerFired(event), cut_at)
         case "cut":
             return cut(world, index)
@@ -130,6 +129,8 @@ def press(world: World, index: int, button: str, cut_at: int | None = None) -> W
     remaining.remove(button)
     node = replace(node, presses=tuple(remaining), dialled=node.dialled + 1)
     world = put(world, index, node)
+    if button == "door":
+        return feed(replace(world, asked=world.asked + 1), index, DoorPressed(), cut_at)
     if button == "hangup":
         world = replace(world, was_up=False, answered=False, tampered=True)
         return feed(world, index, HangupPressed(), cut_at)

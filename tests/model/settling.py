@@ -13,15 +13,16 @@ from intercomd.core.station import Phase, Settings, Station
 from intercomd.core.switchboard import LeaseExpired
 from intercomd.ids import IdentityId
 from tests.model.moves import describe, steps, take
-from tests.model.world import Broken, Node, World, connect, feed, free_for, put, switched
+from tests.model.world import Broken, Node, World, connect, feed, free_for, switched, timed_out
 
 
 def household(*plans: tuple[str, str | None, tuple[str, ...]], groups: tuple[tuple[str, tuple[str, ...]], ...] = (),
               sequences: tuple[str, ...] = (), queues: tuple[str, ...] = (), quiet: tuple[str, ...] = (),
+              auto: tuple[str, ...] = (),
               **budget: int) -> World:  # fmt: skip
     """Stations as (name, whom its button calls, presses), all registered at the hub and idle."""
     nodes = tuple(
-        Node(name, Station(Settings(peer_id=IdentityId(peer) if peer else None), card=Card.READY), presses=presses)
+        Node(name, Station(_settings(name, peer, plans, auto), card=Card.READY), presses=presses)
         for name, peer, presses in plans
     )
     world = World(
@@ -31,6 +32,13 @@ def household(*plans: tuple[str, str | None, tuple[str, ...]], groups: tuple[tup
     for index in range(len(nodes)):
         world = connect(world, index)
     return drained(world)
+
+
+def _settings(name: str, peer: str | None, plans: tuple[tuple[str, str | None, tuple[str, ...]], ...],
+              auto: tuple[str, ...]) -> Settings:  # fmt: skip
+    """Stations in `auto` answer everybody else by themselves."""
+    others = tuple(IdentityId(other) for other, _, _ in plans if other != name) if name in auto else ()
+    return Settings(peer_id=IdentityId(peer) if peer else None, auto_answer=others)
 
 
 def drained(world: World, known: dict[World, World] | None = None, *, boots: bool = True) -> World:
@@ -87,9 +95,7 @@ def elapsed(world: World, until_s: float, *, boots: bool = True) -> World:
             call = world.calls[index]
             world = switched(world, call, LeaseExpired(world.now_s, free_for(world, call)))[0]
         else:
-            node = world.nodes[index]
-            world = put(world, index, replace(node, timers=tuple(t for t in node.timers if t[1] != timer)))
-            world = feed(world, index, TimerFired(timer))
+            world = feed(timed_out(world, index, timer), index, TimerFired(timer))
         world = drained(world, boots=boots)
     raise Broken("time goes on and it never comes to rest")
 

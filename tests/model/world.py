@@ -34,7 +34,7 @@ from intercomd.core.events import (
     Unanswered,
 )  # fmt: skip
 from intercomd.core.legs import Endpoint, HubCall, Limits, Party, Round, view
-from intercomd.core.protocol import Heartbeat, HubPhase, InitiateCall, Notice, Reply, Request, Resync
+from intercomd.core.protocol import Heartbeat, HubPhase, InitiateCall, Notice, OpenDoor, Reply, Request, Resync
 from intercomd.core.snapshot import Role, SavedPhase, Snapshot
 from intercomd.core.station import ANSWERED, Phase, Station
 from intercomd.core.switchboard import Answer, Initiated, Requested, Returned, Tell, Vanished
@@ -105,6 +105,10 @@ class World(msgspec.Struct, frozen=True, cache_hash=True):
     tampered: bool = False
     """A timer fired early, or somebody hung up."""
     now_s: float = 0.0
+    asked: int = 0
+    """How often a door button was pressed."""
+    opened: int = 0
+    """How often the hub was asked for it: never more, whatever is lost on the way."""
     was_up: bool = False
     """Two stations were connected with each other and nobody has ended it: it must come back."""
     answered: bool = False
@@ -113,6 +117,15 @@ class World(msgspec.Struct, frozen=True, cache_hash=True):
 
 class Broken(AssertionError):
     """A property does not hold."""
+
+
+def timed_out(world: World, index: int, timer: Timer) -> World:
+    """A timer of a station fires. The one of a call that nobody answered by hand ends it: no promise is broken."""
+    node = world.nodes[index]
+    call = node.station.call
+    if timer.kind == "auto" and call is not None and call.phase in ANSWERED:
+        world = replace(world, was_up=False, answered=False, tampered=True)
+    return put(world, index, replace(node, timers=tuple(item for item in node.timers if item[1] != timer)))
 
 
 def put(world: World, index: int, node: Node) -> World:
@@ -215,6 +228,9 @@ def check_node(node: Node) -> None:
         raise Broken(f"{node.name}: the microphone is not what was ordered")
     if call is not None and call.phase is Phase.CONNECTED and (node.media is None or node.media.epoch != call.epoch):
         raise Broken(f"{node.name}: connected without this epoch's media")
+    unattended = call is not None and call.auto and call.phase in ANSWERED
+    if unattended and not any(t.kind == "auto" for _, t in node.timers):
+        raise Broken(f"{node.name}: nobody has answered, and nothing ends it: {call}")
     timed = {Phase.WAITING_CARD: "card", Phase.DIALLING: "dial", Phase.ENDING: "ending"}
     timed |= {Phase.RINGING_IN: "ring", Phase.RINGING_OUT: "ring"}
     if call is not None and call.phase in timed and not any(t.kind == timed[call.phase] for _, t in node.timers):
@@ -321,6 +337,10 @@ def arrive(world: World, index: int) -> World:
             world, reply = resynced(world, index, request)
         case Heartbeat():
             reply = Reply(ok=True)
+        case OpenDoor():
+            world, reply = replace(world, opened=world.opened + 1), Reply(ok=True)
+            if world.opened > world.asked:
+                raise Broken(f"{world.opened} openings of a door for {world.asked} presses")
         case InitiateCall(call_id, recipient_id):
             facts = admission(world, node, IdentityId(recipient_id))
             event = Initiated(world.now_s, CallId(call_id), party, IdentityId(recipient_id), facts, LIMITS)
