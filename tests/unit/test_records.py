@@ -122,28 +122,6 @@ async def test_every_figure_is_kept(database: Database) -> None:
         assert kept[name] == told[name]
 
 
-async def test_a_database_whose_legs_had_fewer_figures_is_taken_over(tmp_path: Path) -> None:
-    """Of schema 2: its rows stay, with nothing known of the new figures."""
-    database = Database(url(tmp_path))
-    await database.open()
-    await records.write(database, [(None, ended())], [Figures(CALL, FLAT.endpoint, "callee", Metrics(jitter=0.5))])
-    async with database.transaction() as connection:
-        for column in list(call_legs.c)[list(call_legs.c.keys()).index("buffer_target_s") :]:
-            await connection.exec_driver_sql(f"ALTER TABLE call_legs DROP COLUMN {column.name}")
-        await connection.exec_driver_sql("PRAGMA user_version = 2")
-    await database.close()
-    for _ in range(2):
-        await database.open()
-        (leg,) = await rows(database, call_legs)
-        assert (leg["jitter_s"], leg["mos"], leg["xruns"]) == (0.5, None, None)
-        await database.close()
-    await database.open()
-    await records.write(database, [], [Figures(CALL, FLAT.endpoint, "callee", ALL_FIGURES)])
-    (leg,) = await rows(database, call_legs)
-    await database.close()
-    assert (leg["mos"], leg["cpu_ratio"], leg["late_packets"]) == (4.21, 0.12, 1)
-
-
 async def test_uploading_twice_changes_nothing(database: Database) -> None:
     await records.write(database, [(None, ended())])
     batch = [claim(), claim("unseen", answered_at=4.0), claim("missed", role="caller", end_reason=EndReason.REJECTED)]
@@ -223,9 +201,11 @@ def test_one_process_at_a_time(tmp_path: Path) -> None:
         pass
 
 
-def test_only_sqlite_for_now() -> None:
-    with pytest.raises(DatabaseError, match="only SQLite"):
-        path_of("postgresql+asyncpg://hub:secret@db/hub")
+@pytest.mark.parametrize("url", ["postgresql://hub:secret@db/hub", "mysql://hub:secret@db/hub", "secret", "://secret"])
+def test_a_url_of_neither_kind_is_refused_and_its_password_not_told(url: str) -> None:
+    with pytest.raises(DatabaseError, match=r"hub\.database_url") as refused:
+        Database(url)
+    assert "secret" not in str(refused.value)
 
 
 async def test_a_report_that_came_before_the_call_does_not_make_a_second_record(database: Database) -> None:
