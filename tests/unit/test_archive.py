@@ -3,8 +3,6 @@
 import csv
 import io
 import random
-from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,17 +18,10 @@ from intercomd.hub.queries import Moment
 from intercomd.hub.records import Figures
 from intercomd.hub.routes import Query
 from intercomd.ids import IdentityId
+from tests.unit.databases import database as database
 from tests.unit.hub_calls import DESK, DOOR, FLAT, ended
 
 HEARD = Metrics(mos=4.2, audio_packets_lost=1, audio_packets_received=99, jitter=0.003, mouth_to_ear=0.09)
-
-
-@pytest.fixture
-async def database(tmp_path: Path) -> AsyncIterator[Database]:
-    database = Database(f"sqlite+aiosqlite:///{tmp_path / 'hub.db'}")
-    await database.open()
-    yield database
-    await database.close()
 
 
 def call(call_id: str, at_s: float = 0.0, talk_s: float | None = 4.0, reason: EndReason = EndReason.COMPLETED) -> Any:

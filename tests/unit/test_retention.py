@@ -1,8 +1,5 @@
 """What is deleted when, and what never."""
 
-from collections.abc import AsyncIterator
-from pathlib import Path
-
 import pytest
 import sqlalchemy as sa
 from msgspec.structs import replace
@@ -14,17 +11,10 @@ from intercomd.hub.database import Database
 from intercomd.hub.records import KEEP_CALLS_S, Figures
 from intercomd.hub.retention import DAY_S, Retention
 from intercomd.hub.tables import call_legs, call_parties, call_records, calls
+from tests.unit.databases import database as database
 from tests.unit.hub_calls import FLAT, connected, ended
 
 YEAR_S = 365 * DAY_S
-
-
-@pytest.fixture
-async def database(tmp_path: Path) -> AsyncIterator[Database]:
-    database = Database(f"sqlite+aiosqlite:///{tmp_path / 'hub.db'}")
-    await database.open()
-    yield database
-    await database.close()
 
 
 async def count(database: Database, table: sa.Table) -> int:
