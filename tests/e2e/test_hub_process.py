@@ -129,7 +129,7 @@ async def test_administered_while_it_runs(config: Hub, tmp_path: Path, capsys: p
         people.tokens["flat"] = flat_token
         door, _ = await people.join("door"), await people.join("flat")
         listed = {entry["name"]: entry for entry in json.loads(await intercomd_hub("list", "--json"))}
-        assert listed["flat"] == {"name": "flat", "role": "station", "groups": ["house"], "devices": 1}
+        assert listed["flat"] == {"name": "flat", "role": "station", "groups": ["house"], "devices": 1, "banned": False}
         assert listed["house"]["role"] == "group"
         people.tokens["door"] = await intercomd_hub("add-station", "door")
         await asyncio.wait_for(door.gone.wait(), LIMIT_S)  # revoked at once
