@@ -3,7 +3,7 @@ SHELL := /bin/bash
 PY := .venv/bin/python
 export PYTHON
 
-.PHONY: image test-vm test-image help demo test lint pytest mutants bench bench-audio bench-page crash bench-recovery reference install uninstall clean setup-run setup-test setup-bench setup-platform test-nspawn bench-appliance
+.PHONY: bench-hub image test-vm test-image help demo test lint pytest mutants bench bench-audio bench-page crash bench-recovery reference install uninstall clean setup-run setup-test setup-bench setup-platform test-nspawn bench-appliance
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -29,6 +29,9 @@ bench: setup-test ## measure; results in build/bench/
 
 bench-audio: setup-bench ## the audio engine beside its peers, a quarter of an hour; figures and plots; needs root
 	@$(PY) -m tests.bench $(or $(ARGS),audio)
+
+bench-hub: setup-bench ## the hub beside Node's Socket.IO server, a quarter of an hour; figures and a plot
+	@$(PY) -m tests.bench $(or $(ARGS),hub)
 
 bench-recovery: setup-test ## cut, kill, hang and move what a call needs, and time its voice; needs root
 	@$(PY) -m tests.bench $(or $(ARGS),recovery)

@@ -15,6 +15,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from tests.bench import call
 from tests.bench.appliance import bench as appliance
 from tests.bench.audio import bench as audio
+from tests.bench.hub import bench as hub
 from tests.bench.load import quiet_machine
 from tests.bench.recovery import bench as recovery
 from tests.bench.report import OUTPUT, Row, is_valid, table, write
@@ -26,6 +27,7 @@ BENCHMARKS: Mapping[str, tuple[Benchmark, Sequence[str]]] = {
     "audio": (audio.audio, audio.PARTS),
     "recovery": (recovery.recovery, recovery.PARTS),
     "appliance": (appliance.appliance, appliance.PARTS),
+    "hub": (hub.hub, hub.PARTS),
 }
 USUAL = ("call",)
 

@@ -45,7 +45,7 @@ _MB: Final = 1e6
 _FROM_CALL: Final = 100
 _BARS: Final = (BLUE, RED, ORANGE, PINK, GREEN)
 _HATCHES: Final = ("", "//", "..", "xx", "\\\\")
-_STYLE: Final = {
+STYLE: Final[Any] = {
     "font.size": 11,
     "axes.titlesize": 12,
     "axes.grid": True,
@@ -63,7 +63,7 @@ _STYLE: Final = {
 def draw(series: Series, stem: str, directory: Path = OUTPUT) -> list[Path]:
     """A PNG for each picture whose series is there; their paths."""
     paths = []
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         for name, (needed, picture) in PICTURES.items():
             if needed not in series:
                 continue
