@@ -1,24 +1,42 @@
-"""Several hub processes on one PostgreSQL: whichever of them a client is connected to, it is one hub."""
+"""Several hub processes on one PostgreSQL: whichever of them a client is connected to, it is one hub; and any of them,
+or PostgreSQL itself, may go away in the middle of a call."""
 
 import asyncio
-from collections.abc import AsyncIterator
+import signal
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
-from intercomd.config import Hub
+from intercomd.config import Config, Hub
 from intercomd.fakes.journal import FakeJournal
+from intercomd.hub import admin
+from intercomd.hub.database import Database
 from intercomd.hub.server import HubServer
-from tests.e2e.hub_clients import ANSWER, OFFER, Household, enrol, household, settings, talk
+from intercomd.hub.tables import call_members, call_records, calls, devices, leases, open_legs, outbox, processes
+from tests.e2e.hub_clients import ANSWER, LIMIT_S, OFFER, Household, enrol, household, settings, talk
+from tests.e2e.steadfast import Steadfast
+from tests.e2e.test_hub_process import free_port, process, write_config
+from tests.postgres import Cluster
 
 pytestmark = pytest.mark.platform("postgres")
 
+DEAD_LIMIT_S = 15.0
+"""The lease of a process is 6 s."""
+
+
+@pytest.fixture
+def config(postgres_url: str, tmp_path: Path) -> Hub:
+    return settings(tmp_path, database_url=postgres_url)
+
 
 @asynccontextmanager
-async def hubs(config: Hub, number: int, *stations: str, group: str | None = None) -> AsyncIterator[list[Household]]:
+async def hubs(config: Hub, number: int, *stations: str) -> AsyncIterator[list[Household]]:
     """So many hubs in this process, each with the clients that are connected to it."""
-    tokens = await enrol(config, *stations, group=group)
+    tokens = await enrol(config, *stations)
     async with AsyncExitStack() as stack:
         houses = []
         for _ in range(number):
@@ -27,9 +45,58 @@ async def hubs(config: Hub, number: int, *stations: str, group: str | None = Non
         yield houses
 
 
-@pytest.fixture
-def config(postgres_url: str, tmp_path: Path) -> Hub:
-    return settings(tmp_path, database_url=postgres_url)
+class Estate:
+    """Two hub processes, and their clients by the number of the hub."""
+
+    def __init__(self, running: list[asyncio.subprocess.Process], ports: list[int], tokens: dict[str, str]) -> None:
+        self.running = running
+        self.ports = ports
+        self.tokens = tokens
+        self.houses = [Household(port, tokens) for port in ports]
+
+    async def kill(self, number: int) -> None:
+        self.running[number].send_signal(signal.SIGKILL)
+        await self.running[number].wait()
+
+
+@asynccontextmanager
+async def estate(config: Hub, folder: Path, *stations: str, **changed: Any) -> AsyncIterator[Estate]:
+    tokens = await enrol(config, *stations)
+    async with AsyncExitStack() as stack:
+        running, ports = [], []
+        for number in range(2):
+            (folder / str(number)).mkdir()
+            port = free_port()
+            own = settings(folder, database_url=config.database_url, port=port)
+            file = write_config(folder / str(number), own)
+            file.write_text(file.read_text() + "".join(f"{name} = {value}\n" for name, value in changed.items()))
+            running.append(await stack.enter_async_context(process(file, port)))
+            ports.append(port)
+        made = Estate(running, ports, tokens)
+        for house in made.houses:
+            stack.push_async_callback(house.close)
+        yield made
+
+
+async def ask(config: Hub, question: Callable[[Any], Awaitable[Any]]) -> Any:
+    database = Database(config.database_url)
+    await database.open()
+    try:
+        async with database.transaction() as connection:
+            return await question(connection)
+    finally:
+        await database.close()
+
+
+async def rows(config: Hub, table: sa.Table) -> list[dict[str, Any]]:
+    async def read(connection: Any) -> list[dict[str, Any]]:
+        return [dict(row._mapping) for row in await connection.execute(sa.select(table))]
+
+    found: list[dict[str, Any]] = await ask(config, read)
+    return found
+
+
+# ----------------------------------------------------------------------------------------------------- one hub
 
 
 async def test_a_whole_call_between_two_processes(config: Hub) -> None:
@@ -48,5 +115,159 @@ async def test_a_whole_call_between_two_processes(config: Hub) -> None:
         assert ended["call"]["endReason"] == "completed"
         await door.hears("call_ended")
         for client in (door, flat):
-            seqs = [payload["seq"] for event, payload in client.heard if "seq" in payload]
+            seqs = [payload["seq"] for _, payload in client.heard if "seq" in payload]
             assert seqs == sorted(set(seqs)), client.heard
+    for table in (open_legs, leases, call_members, devices, processes):
+        assert await rows(config, table) == [], table.name
+
+
+async def test_two_callers_at_once_and_only_one_rings(config: Hub) -> None:
+    """Each at a process of its own: the key of the open legs decides, not who has looked first."""
+    async with hubs(config, 2, "door", "gate", "flat") as (here, there):
+        door, gate, flat = await here.join("door"), await there.join("gate"), await there.join("flat")
+        for turn in range(5):
+            replies = await asyncio.gather(
+                door.call("initiate_call", {"callId": f"door {turn}", "recipientId": "flat"}),
+                gate.call("initiate_call", {"callId": f"gate {turn}", "recipientId": "flat"}),
+            )
+            told = sorted((reply["call"]["phase"], reply["call"].get("endReason")) for reply in replies)
+            assert told == [("ended", "busy"), ("ringing", None)], told
+            for client, name in ((door, "door"), (gate, "gate")):
+                await client.call("cancel_call", {"callId": f"{name} {turn}"})
+        assert len(flat.all("incoming_call")) == 5
+
+
+async def test_a_device_that_moves_is_there_all_the_time(config: Hub) -> None:
+    """Its old connection may end after the new one has begun."""
+    async with hubs(config, 2, "door", "flat") as (here, there):
+        door, flat = await here.join("door"), await here.join("flat")
+        await talk(door, flat, "c", "flat")
+        moved = await there.join("flat")
+        await flat.close()
+        await asyncio.sleep(0.5)
+        assert door.all("call_state") == []
+        await door.call("end_call", {"callId": "c"})
+        await moved.hears("call_ended")
+
+
+async def test_what_is_revoked_at_one_ends_at_all(config: Hub, capsys: pytest.CaptureFixture[str]) -> None:
+    async with hubs(config, 2, "door", "flat") as (here, there):
+        first, second = await here.join("door", "1"), await there.join("door", "2")
+        flat = await there.join("flat")
+        assert await asyncio.to_thread(admin.main, Config(hub=config), ["list"]) == 0
+        listed = {line.split()[0]: line for line in capsys.readouterr().out.splitlines()}
+        assert "2 devices" in listed["door"]
+        assert "yes" in listed["flat"]
+        assert await asyncio.to_thread(admin.main, Config(hub=config), ["revoke", "door"]) == 0
+        for client in (first, second):
+            await asyncio.wait_for(client.gone.wait(), LIMIT_S)
+        assert not flat.gone.is_set()
+
+
+# ------------------------------------------------------------------------------------------------- one of them dies
+
+
+async def test_killed_while_it_rings(config: Hub, tmp_path: Path) -> None:
+    """The caller's process: it rings on, and the caller finds its call at the other one."""
+    async with estate(config, tmp_path, "door", "flat") as both:
+        door, flat = await both.houses[0].join("door"), await both.houses[1].join("flat")
+        await door.call("initiate_call", {"callId": "c", "recipientId": "flat"})
+        await flat.hears("incoming_call")
+        await both.kill(0)
+        await asyncio.wait_for(door.gone.wait(), LIMIT_S)
+        door = await both.houses[1].join("door", resync=False)
+        known = {"calls": [{"callId": "c", "epoch": 0, "phase": "ringing"}]}
+        (state,) = (await door.call("resync", known))["calls"]
+        assert (state["phase"], state["callId"]) == ("ringing", "c")
+        assert (await flat.call("accept_call", {"callId": "c"}))["call"]["phase"] == "connecting"
+        await door.hears("call_accepted")
+        assert (await door.call("end_call", {"callId": "c"}))["call"]["phase"] == "ended"
+        await flat.hears("call_ended")
+    assert [(row["call_id"], row["outcome"]) for row in await rows(config, call_records)] == [("c", "completed")]
+
+
+async def test_killed_in_a_call(config: Hub, tmp_path: Path) -> None:
+    """The other side hears that its peer is away, when the lease is over, and that it is back."""
+    async with estate(config, tmp_path, "door", "flat") as both:
+        door, flat = await both.houses[0].join("door"), await both.houses[1].join("flat")
+        await talk(door, flat, "c", "flat")
+        await both.kill(1)
+        async with asyncio.timeout(DEAD_LIMIT_S):
+            while not door.all("call_state"):
+                await asyncio.sleep(0.05)
+        assert door.all("call_state")[-1]["state"]["peerPresent"] is False
+        flat = await both.houses[0].join("flat")
+        assert (await door.hears("call_state", 2))["state"]["phase"] == "connected"
+        await flat.call("end_call", {"callId": "c"})
+        assert (await door.hears("call_ended"))["reason"] == "completed"
+
+
+async def test_the_lease_of_a_call_is_kept_by_whoever_is_there(config: Hub, tmp_path: Path) -> None:
+    async with estate(config, tmp_path, "door", "flat", ring_timeout_s=2) as both:
+        door, _ = await both.houses[0].join("door"), await both.houses[0].join("flat")
+        await door.call("initiate_call", {"callId": "c", "recipientId": "flat"})
+        await both.kill(0)
+        async with asyncio.timeout(LIMIT_S):
+            while not (found := await rows(config, call_records)):
+                await asyncio.sleep(0.1)
+        assert [(row["call_id"], row["reason"]) for row in found] == [("c", "timeout")]
+
+
+# -------------------------------------------------------------------------------------------- everything at once
+
+CALLS = 50
+
+
+async def one_call(caller: Steadfast, callee: Steadfast, call_id: str, started: asyncio.Event) -> None:
+    """From the press to the end, whatever goes away meanwhile."""
+    await asyncio.gather(caller.connect(), callee.connect())
+    await started.wait()
+    reply = await caller.ask("initiate_call", {"callId": call_id, "recipientId": callee.name})
+    assert reply["ok"], reply
+    await callee.until_phase(call_id, "ringing")
+    reply = await callee.ask("accept_call", {"callId": call_id})
+    assert reply["ok"], reply
+    await caller.until_phase(call_id, "connecting")
+    for who, event, sdp in ((caller, "webrtc_offer", OFFER), (callee, "webrtc_answer", ANSWER)):
+        reply = await who.ask(event, {"callId": call_id, "epoch": 1, "sdp": sdp})
+        assert reply["ok"], reply
+    await caller.until_phase(call_id, "connected")
+    reply = await caller.ask("end_call", {"callId": call_id})
+    assert reply["call"]["endReason"] == "completed", reply
+    await callee.until_phase(call_id, "ended")
+
+
+async def test_no_call_is_lost_or_doubled(config: Hub, tmp_path: Path, postgres: Cluster) -> None:
+    """Fifty calls, half of them crossing the processes; PostgreSQL crashes and comes back, and one process is killed."""
+    names = [f"{side}{number}" for number in range(CALLS) for side in ("caller", "callee")]
+    async with estate(config, tmp_path, *names) as both:
+        ports = (both.ports, both.ports[::-1])
+        clients = {name: Steadfast(name, both.tokens[name], ports[index // 2 % 2]) for index, name in enumerate(names)}
+        started = asyncio.Event()
+        work = [
+            asyncio.create_task(one_call(clients[f"caller{number}"], clients[f"callee{number}"], f"c{number}", started))
+            for number in range(CALLS)
+        ]
+        started.set()
+        try:
+            await asyncio.sleep(1.0)
+            await asyncio.to_thread(postgres.crash)
+            await asyncio.sleep(0.5)
+            await asyncio.to_thread(postgres.start)
+            await asyncio.sleep(1.0)
+            await both.kill(1)
+            await asyncio.gather(*work)
+        finally:
+            for task in work:
+                task.cancel()
+            await asyncio.gather(*work, return_exceptions=True)
+            await asyncio.gather(*(client.close() for client in clients.values()))
+        for client in clients.values():
+            told = [(payload["callId"], payload["seq"], event) for event, payload in client.heard if "seq" in payload]
+            assert [call for call, _, event in told if event == "call_ended"] in ([], [f"c{client.name[6:]}"])
+    found = await rows(config, call_records)
+    assert sorted(row["call_id"] for row in found) == sorted(f"c{number}" for number in range(CALLS))
+    assert {(row["outcome"], row["reported_by"]) for row in found} == {("completed", "")}
+    assert {row["phase"] for row in await rows(config, calls)} == {"ended"}
+    for table in (open_legs, leases, call_members, outbox):
+        assert await rows(config, table) == [], table.name
