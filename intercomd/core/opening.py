@@ -5,11 +5,10 @@ from intercomd.ids import IdentityId
 
 
 def talks_with(call: HubCall | None, who: Endpoint, station: IdentityId) -> bool:
-    """Whether this device is in an open, answered call whose other side is `station`."""
-    if call is None or call.answered_at is None or call.ended_at is not None:
-        return False
-    mine = leg_of(call, who)
-    if mine is None or mine.state is not LegState.BOUND:
+    """Whether this device is in an open, answered call whose other side is `station`. That the legs tell: nobody has
+    an open one after the end, and no callee's is bound before the answer."""
+    mine = leg_of(call, who) if call is not None else None
+    if call is None or mine is None or mine.state is not LegState.BOUND:
         return False
     return any(peer.party.identity == station and peer.state is LegState.BOUND for peer in peers_of(call, who))
 

@@ -28,6 +28,7 @@ def test_only_an_open_call_that_was_answered_counts() -> None:
     unanswered: tuple[HubCall | None, ...] = (None, ringing(), ended())
     for call in unanswered:
         assert not talks_with(call, FLAT.endpoint, AT_DOOR)
+        assert not talks_with(call, DOOR.endpoint, AT_FLAT)
     assert talks_with(connecting(), FLAT.endpoint, AT_DOOR)
 
 
