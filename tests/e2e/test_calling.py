@@ -55,7 +55,7 @@ class House:
 
 @pytest.fixture
 async def house(tmp_path: Path) -> House:
-    config = settings(tmp_path)
+    config = settings(tmp_path, heartbeat_s=60.0)  # what follows from an event is not left to the next heartbeat
     return House(config, await enrol(config, *STATIONS))
 
 
