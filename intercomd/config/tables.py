@@ -377,6 +377,13 @@ class Hub(Table, frozen=True):
             description="The hub's address in residents' links; empty: made from `listen` and `port`.",
         ),
     ] = ""
+    polling: Annotated[
+        bool,
+        Meta(
+            description="Also serve clients that begin with HTTP long polling, as old ones do: each costs twice as much, "
+            "and several processes then need a sticky proxy."
+        ),
+    ] = False
     proxies: Annotated[
         list[Annotated[str, Meta(min_length=1, max_length=64, extra={"allowed": "an address or a network"})]],
         Meta(

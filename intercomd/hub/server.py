@@ -222,7 +222,7 @@ class HubServer:
         if self._settings.proxies:
             app.middlewares.append(proxies.telling_apart(self._settings.proxies))
         routes.attach(app, self.routes)
-        transport: Transport[Socket] = Transport(self._signalling, self._site)
+        transport: Transport[Socket] = Transport(self._signalling, self._site, polling=self._settings.polling)
         self._signalling.wire = transport
         self._signalling.doors = self._doors(transport)
         transport.attach(app)

@@ -171,6 +171,9 @@ class _Server(socketio.AsyncServer):  # type: ignore[misc]
         await self._transport.introduced(eio_sid)
 
     async def _handle_eio_message(self, eio_sid: str, data: str) -> None:
+        if not self._transport.may_speak(eio_sid):
+            await self._transport.punish(eio_sid, "too many packets")
+            return
         try:
             await super()._handle_eio_message(eio_sid, data)
         except Exception as error:  # noqa: BLE001  (the libraries raise anything for a malformed packet)
@@ -199,15 +202,17 @@ class _Server(socketio.AsyncServer):  # type: ignore[misc]
 
 
 class Transport(Generic[Ticket]):
-    """The Socket.IO end of the hub. `attach` it to the application, `close` it at the end."""
+    """The Socket.IO end of the hub. `attach` it to the application, `close` it at the end. `polling`: HTTP long polling
+    as well, for clients that know nothing else; whoever begins with it stays with it."""
 
-    def __init__(self, listener: Listener[Ticket], site: Site | None = None) -> None:
+    def __init__(self, listener: Listener[Ticket], site: Site | None = None, *, polling: bool = False) -> None:
         self.listener = listener
         self._site = site or Site()
         self._server = _Server(
             self,
             async_mode="aiohttp",
-            transports=["websocket"],
+            transports=["websocket", "polling"] if polling else ["websocket"],
+            allow_upgrades=False,
             ping_interval=PING_INTERVAL_S,
             ping_timeout=PING_TIMEOUT_S,
             max_http_buffer_size=MAX_MESSAGE_BYTES,
@@ -225,6 +230,8 @@ class Transport(Generic[Ticket]):
         self._strangers: dict[str, asyncio.TimerHandle] = {}
         self._tickets: dict[str, Ticket] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._frames = Buckets(FRAMES)
+        """Of those that poll; a WebSocket counts its own."""
 
     def attach(self, app: web.Application) -> None:
         self._server.attach(app)
@@ -286,7 +293,7 @@ class Transport(Generic[Ticket]):
     # ------------------------------------------------------------------------------ heard from the server
 
     def opened(self, eio_sid: str, environ: dict[str, Any]) -> bool | None:
-        """A WebSocket; False refuses it."""
+        """A connection; False refuses it."""
         if len(self._strangers) >= MAX_STRANGERS or not self.listener.may_open(_address(environ)):
             del self._server.environ[eio_sid]
             return False
@@ -309,8 +316,14 @@ class Transport(Generic[Ticket]):
         self.listener.misbehaved(_address(self._server.environ.get(eio_sid, {})), reason)
         await self._close(eio_sid, WSCloseCode.POLICY_VIOLATION)
 
+    def may_speak(self, eio_sid: str) -> bool:
+        """Whether one more packet is not too many. Of WebSockets none is that comes so far."""
+        is_counted = "intercomd.websocket" in self._server.environ.get(eio_sid, {})
+        return is_counted or self._frames.take(eio_sid, time.monotonic())
+
     def closed(self, eio_sid: str) -> None:
-        """The WebSocket is gone."""
+        """The connection is gone."""
+        self._frames.forget(eio_sid)
         self._tickets.pop(eio_sid, None)
         timer = self._strangers.pop(eio_sid, None)
         if timer is not None:
@@ -357,9 +370,13 @@ class Transport(Generic[Ticket]):
         task.add_done_callback(self._tasks.discard)
 
     async def _close(self, eio_sid: str, code: int) -> None:
-        websocket = self._server.environ.get(eio_sid, {}).get("intercomd.websocket")
+        environ = self._server.environ.get(eio_sid, {})
+        websocket = environ.get("intercomd.websocket")
         if websocket is not None:
             await websocket.close(code=code)
+        elif eio_sid in self._server.eio.sockets:
+            # One that polls: Engine.IO's own packet, after which clients do come back.
+            await self._server.eio.sockets[eio_sid].close(wait=False)
 
 
 def _name(message: object) -> str:

@@ -42,13 +42,15 @@ class Client:
         self._socket.on("*", self._on_any)
         self._socket.on("disconnect", lambda *_: self.gone.set())
 
-    async def connect(self, port: int, auth: Any, scheme: str = "http") -> dict[str, Any] | None:
+    async def connect(
+        self, port: int, auth: Any, scheme: str = "http", transport: str = "websocket"
+    ) -> dict[str, Any] | None:
         """None when connected, else the refusal."""
         refusals: list[dict[str, Any]] = []
         self._socket.on("connect_error", refusals.append)
         try:
             await self._socket.connect(
-                f"{scheme}://127.0.0.1:{port}", auth=auth, transports=["websocket"], wait_timeout=LIMIT_S
+                f"{scheme}://127.0.0.1:{port}", auth=auth, transports=[transport], wait_timeout=LIMIT_S
             )
         except socketio.exceptions.ConnectionError as error:
             return refusals[-1] if refusals else {"error": str(error)}
