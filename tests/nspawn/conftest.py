@@ -29,6 +29,9 @@ def workplace() -> Iterator[Path]:
     lacking = missing("nspawn")
     if lacking:
         pytest.skip(f"nspawn: {lacking}")
+    for other in CACHE.glob("run-*"):  # of a run that was killed
+        if not Path("/proc", other.name.removeprefix("run-")).exists():
+            shutil.rmtree(other, ignore_errors=True)
     folder = CACHE / f"run-{os.getpid()}"
     folder.mkdir(parents=True)
     yield folder

@@ -5,8 +5,10 @@ Every command is bounded, and the container ends with the process that started i
 import json
 import os
 import shlex
+import shutil
 import signal
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -18,7 +20,10 @@ OFF_LIMIT_S = 20.0
 COMMAND_LIMIT_S = 60.0
 _LOOK_S = 0.05
 CLEAN = ("PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root", "LANG=C.UTF-8")
-SPACE = ("unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc")
+# Killed with the process that starts it, and with it whatever is in its space (prctl(2), PR_SET_PDEATHSIG).
+_UNSHARED = ("setpriv", "--pdeathsig=KILL", "unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc")
+_BOOT = ("--register=no", "--keep-unit", "--boot", "--console=read-only", "--private-network", "--link-journal=no")
+_LIMIT_OF_TRY_S = 20.0
 
 
 class MachineError(Exception):
@@ -51,11 +56,11 @@ class Machine:
     def start(self) -> float:
         """Boot until systemd says that all is up; the seconds it took. Again after `off`: what was written is there."""
         self._folder.mkdir(parents=True, exist_ok=True)
-        places = [":".join(map(str, self._lower)), *(str(self._folder / name) for name in ("upper", "work", "merged"))]
+        boot = ["systemd-nspawn", "--quiet", f"--directory={self._folder / 'merged'}", *_BOOT, *self._options]
         began_s = time.monotonic()
         with (self._folder / "console").open("ab") as console:
             self._process = subprocess.Popen(
-                [*SPACE, str(ROOT / "tests" / "nspawn" / "boot.sh"), *places, *self._options],
+                [*_space(self._lower, self._folder), *boot],
                 stdin=subprocess.DEVNULL,
                 stdout=console,
                 stderr=subprocess.STDOUT,
@@ -165,6 +170,29 @@ class Machine:
     def wait_active(self, unit: str, limit_s: float = 60.0) -> None:
         """Ready, by the unit's own word."""
         self.wait(f"{unit} active", lambda: self.property(unit, "ActiveState") == "active", limit_s)
+
+
+def _space(lower: Sequence[Path], folder: Path) -> list[str]:
+    """What starts a command in a space of its own, with `lower` as `folder / "merged"`, writable."""
+    places = [":".join(map(str, lower)), *(str(folder / name) for name in ("upper", "work", "merged"))]
+    return [*_UNSHARED, str(ROOT / "tests" / "nspawn" / "space.sh"), *places]
+
+
+def lacking() -> str | None:
+    """Why there can be no machine here, None if there can. Tries what it takes, where machines are kept: a container
+    that may be root inside need not be able to mount, nor to make devices, nor lie on what an overlay can write to."""
+    programs = ("systemd-nspawn", "mmdebstrap", "nsenter", "unshare", "setpriv", "mountpoint")
+    if absent := [name for name in programs if shutil.which(name) is None]:
+        return f"no program {', '.join(absent)} in PATH"
+    if os.geteuid() != 0:
+        return "not root"
+    (ROOT / "build").mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="try-", dir=ROOT / "build") as name:
+        folder = Path(name)
+        (folder / "lower").mkdir()
+        command = [*_space((folder / "lower",), folder), "mknod", str(folder / "merged" / "null"), "c", "1", "3"]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=_LIMIT_OF_TRY_S, check=False)
+    return f"no container: {done.stderr.strip() or f'exit {done.returncode}'}" if done.returncode else None
 
 
 def until(condition: Callable[[], Any], what: str, limit_s: float, wrong: Callable[[], str] = lambda: "") -> Any:

@@ -81,10 +81,9 @@ def test_the_token_comes_as_a_credential_that_only_the_unit_can_read(house: Mach
     assert mode == "600 root"
 
 
+@pytest.mark.platform("real-time")
 def test_the_audio_threads_have_real_time(house: Machine) -> None:
     """SCHED_FIFO (class 1 in proc(5), field 41) for two of its threads, by LimitRTPRIO= and without a capability."""
     script = 'for task in /proc/"$1"/task/*; do sed "s/.*) //" "$task/stat" | cut -d" " -f39; done'
     policies = house.sh(script, str(house.pid(DOOR))).split()
-    if policies.count("1") == 0:
-        pytest.skip("this kernel permits no real-time scheduling in the container's control group")
     assert policies.count("1") == 2

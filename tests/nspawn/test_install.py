@@ -1,10 +1,15 @@
 """`make install` and `make uninstall` on Debian 13, as its root types them."""
 
+import time
+from pathlib import Path
+
 import pytest
 
 from tests.nspawn.conftest import Boot
 from tests.nspawn.household import CONFIG
 from tests.nspawn.installing import DAEMONS, INSTALL_LIMIT_S, OFFLINE, Installed, exposure, files
+from tests.nspawn.machine import Machine
+from tests.nspawn.raspberry import CONFIGURATION, GPIO_GID, SOUND, USER, VOLATILE, raspberry_pi_os
 
 EXPOSURE_LIMIT = 2.0
 _STATE = ("/var/lib/intercomd", "/etc/intercomd/", "/etc/credstore/")
@@ -40,14 +45,47 @@ def test_again_changes_nothing(boot: Boot) -> None:
 
 @pytest.mark.parametrize("purge", ["", "1"])
 def test_uninstall_takes_everything_away(boot: Boot, system: Installed, purge: str) -> None:
+    """Also while the station fails for want of a token, and its fault begins."""
     machine = boot()
+    machine.run("systemctl", "stop", "intercomd-fault.service")
+    machine.run("systemctl", "start", "--no-block", "intercomd.service")
     machine.run("make", "-C", "/checkout", "uninstall", environ=[f"PURGE={purge}"])
     left = files(machine) - system.files_before
     ours = {file for file in left if "intercomd" in file and not file.startswith("/var/log/journal/")}
     state = {file for file in ours if file.startswith(_STATE)}
     assert ours - state == set()
     assert bool(state) == (purge == "")
-    assert machine.run("systemctl", "list-units", "--all", "--no-legend", "intercomd*").strip() == ""
+    # systemd forgets a unit without a file when it has nothing else to do.
+    known = ("systemctl", "list-units", "--all", "--no-legend", "intercomd*")
+    machine.wait("units that systemd still knows", lambda: machine.run(*known).strip() == "", 10)
     users = machine.run("getent", "passwd", "intercomd", check=False)
     assert bool(users) == (purge == "")
     assert "intercomd: " not in machine.run("journalctl", "--list-catalog")
+
+
+def test_where_raspberry_pi_os_differs_nothing_of_its_own_is_changed(system: Installed, workplace: Path) -> None:
+    """Its user, its group gpio, its card's name, its boot partition, a configuration that is there already, and logs
+    that it keeps in memory."""
+    folder = workplace / f"raspberry-{time.monotonic_ns()}"
+    installed, root = system.lower
+    layer = raspberry_pi_os(folder / "layer", root, installed)
+    with Machine((layer, root), folder, system.options) as machine:
+        before, boot = files(machine), machine.sh("cat /boot/firmware/*")
+        said = machine.run("make", "-C", "/checkout", "install", environ=OFFLINE, limit_s=INSTALL_LIMIT_S)
+        # The configuration names no token.
+        assert "journalctl -u intercomd -x says why" in said
+        assert machine.run("getent", "group", "gpio").strip() == f"gpio:x:{GPIO_GID}:{USER},intercomd"
+        assert {"audio", "gpio", "intercom"} <= set(machine.run("id", "-nG", "intercomd").split())
+        assert machine.read(CONFIG) == CONFIGURATION
+        stored = machine.run("systemd-analyze", "cat-config", "--tldr", "systemd/journald.conf").splitlines()
+        assert [line for line in stored if line.startswith("Storage=")][-1] == "Storage=persistent"
+        assert machine.sh("ls /var/log/journal/*/system.journal").strip()
+
+        machine.run("make", "-C", "/checkout", "uninstall", environ=["PURGE=1"])
+        left = {file for file in files(machine) - before if not file.startswith("/var/log/journal/")}
+        assert not {file for file in left if "intercom" in file}
+        assert machine.run("getent", "group", "gpio").strip() == f"gpio:x:{GPIO_GID}:{USER}"
+        assert machine.run("getent", "passwd", USER)
+        assert machine.read("/etc/asound.conf") == SOUND
+        assert machine.sh("cat /boot/firmware/*") == boot
+        assert machine.exists(VOLATILE)

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.nspawn.household import DOOR, FLAT, HUB, status, wait_registered
+from tests.nspawn.household import CONTROL, DOOR, FLAT, HUB, status, wait_registered
 from tests.nspawn.machine import Machine
 
 RESTART_LIMIT_S = 10.0
@@ -37,28 +37,33 @@ traced thread that nobody reaps keeps the whole process from ending (ptrace(2)).
 def door(house: Machine) -> Iterator[Machine]:
     wait_registered(house, "door")
     yield house
-    house.run("rm", "-rf", f"/run/systemd/system/{DOOR}.d", check=False)
-    house.run("systemctl", "daemon-reload")
-    house.run("systemctl", "restart", DOOR)
+    restore(house, DOOR)
     wait_registered(house, "door")
 
 
-def drop_in(machine: Machine, lines: str) -> None:
-    machine.write(f"/run/systemd/system/{DOOR}.d/90-test.conf", f"[Service]\n{lines}\n")
+def restore(machine: Machine, unit: str) -> None:
+    """As it was shipped."""
+    machine.run("rm", "-rf", f"/run/systemd/system/{unit}.d", check=False)
+    machine.run("systemctl", "daemon-reload")
+    machine.run("systemctl", "restart", unit)
+
+
+def drop_in(machine: Machine, lines: str, unit: str = DOOR) -> None:
+    machine.write(f"/run/systemd/system/{unit}.d/90-test.conf", f"[Service]\n{lines}\n")
     machine.run("systemctl", "daemon-reload")
 
 
-def came_back(machine: Machine, pid: int, limit_s: float = RESTART_LIMIT_S) -> float:
+def came_back(machine: Machine, pid: int, limit_s: float = RESTART_LIMIT_S, unit: str = DOOR) -> float:
     """Seconds until another process is ready."""
     began_s = time.monotonic()
-    machine.wait("another process", lambda: machine.pid(DOOR) not in (0, pid), limit_s)
-    machine.wait_active(DOOR, limit_s)
+    machine.wait("another process", lambda: machine.pid(unit) not in (0, pid), limit_s)
+    machine.wait_active(unit, limit_s)
     return time.monotonic() - began_s
 
 
-def results(machine: Machine) -> list[str]:
-    """How the door's processes ended, by systemd's journal (MESSAGE_ID of "unit failed")."""
-    return [line["UNIT_RESULT"] for line in machine.journal(f"UNIT={DOOR}") if "UNIT_RESULT" in line]
+def results(machine: Machine, unit: str = DOOR) -> list[str]:
+    """How the unit's processes ended, by systemd's journal (MESSAGE_ID of "unit failed")."""
+    return [line["UNIT_RESULT"] for line in machine.journal(f"UNIT={unit}") if "UNIT_RESULT" in line]
 
 
 def test_ready_is_said_when_the_station_is_usable_and_status_in_words(house: Machine) -> None:
@@ -108,6 +113,20 @@ def test_a_hung_event_loop_is_killed_by_the_watchdog(door: Machine) -> None:
     door.run("kill", "-STOP", str(pid))
     came_back(door, pid, 60)
     assert results(door)[-1] == "watchdog"
+
+
+def test_a_hung_hub_is_killed_by_the_watchdog_and_both_stations_register_again(house: Machine) -> None:
+    drop_in(house, f"WatchdogSec={WATCHDOG_S}", HUB)
+    try:
+        house.run("systemctl", "restart", HUB)
+        pid = house.pid(HUB)
+        house.run("kill", "-STOP", str(pid))
+        came_back(house, pid, 60, HUB)
+        assert results(house, HUB)[-1] == "watchdog"
+    finally:
+        restore(house, HUB)
+    for name in CONTROL:
+        wait_registered(house, name)
 
 
 @pytest.mark.parametrize("thread", ["playout", "capture"])

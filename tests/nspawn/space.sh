@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Boots systemd in a container, without an emulated machine: boot.sh LOWER UPPER WORK MERGED [NSPAWN-OPTION...]
+# What a container with systemd needs, without an emulated machine: one pure cgroup hierarchy, and a tree that may be
+# written to over one that stays as it is: space.sh LOWER UPPER WORK MERGED COMMAND...
 # To be run by `unshare --mount --pid --fork --kill-child --mount-proc`: all that is mounted here ends with it, and so does
 # the container (killing nspawn alone would leave that running).
 set -euo pipefail
@@ -12,5 +13,4 @@ while mountpoint -q /sys/fs/cgroup; do umount -R /sys/fs/cgroup; done
 mount -t cgroup2 cgroup2 /sys/fs/cgroup
 mkdir -p "$upper" "$work" "$merged"
 mount -t overlay overlay -o "lowerdir=$lower,upperdir=$upper,workdir=$work" "$merged"
-exec systemd-nspawn --quiet --directory="$merged" --register=no --keep-unit --boot --console=read-only \
-    --private-network --link-journal=no "$@"
+exec "$@"
