@@ -3,6 +3,7 @@
 import argparse
 import os
 import sys
+import tomllib
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -37,7 +38,7 @@ def main(argv: Sequence[str], default_config: str) -> int:
     print(f"This station is {paired.station} at {paired.url}.")
     for path in kept:
         print(f"  {path}")
-    for line in _advice(paired, config, options.into):
+    for line in _advice(paired, config, options):
         print(line)
     return DONE
 
@@ -118,16 +119,23 @@ def _is_confirmed(fingerprint: str) -> bool:
     return False
 
 
-def _advice(paired: Pairing, config: Config, into: Path | None) -> tuple[str, ...]:
+def _advice(paired: Pairing, config: Config, options: argparse.Namespace) -> tuple[str, ...]:
+    """What is left to a person to do."""
     station = config.station
-    if into is not None:
+    if options.into is not None:
         return ()
     lines = []
-    if station.token_file and station.hub_url.rstrip("/") != paired.url:
-        lines.append(f'Set [station] hub_url = "{paired.url}".')
+    says_url = bool(station.token_file) or _says_hub_url(Path(options.config))
+    if says_url and station.hub_url.rstrip("/") != paired.url:
+        lines.append(f'Set [station] hub_url = "{paired.url}" in {options.config}.')
     if station.name != paired.station:
         lines.append(f'The configuration calls it {station.name}: set [station] name = "{paired.station}".')
     return (*lines, "Then: systemctl restart intercomd")
+
+
+def _says_hub_url(file: Path) -> bool:
+    """Then the credential does not count."""
+    return file.exists() and "hub_url" in tomllib.loads(file.read_text()).get("station", {})
 
 
 def _credential(folder: Path, name: str) -> Path:

@@ -57,7 +57,8 @@ class Administration:
     def routes(self) -> tuple[Route, ...]:
         session = forms.AdministratorSession
         return (
-            Route("GET", f"{_PREFIX}/session", self._session, "Who administers here.", answer=session, refusals=(503,)),
+            Route("GET", f"{_PREFIX}/session", self._session, "Who administers here.", answer=session,
+                  refusals=(429, 503)),
             Route("POST", f"{_PREFIX}/session", self._sign_in, "Sign in by name and password.",
                   body=forms.LogIn, answer=session, refusals=(400, 403, 413, 429, 503)),
             Route("DELETE", f"{_PREFIX}/session", self._sign_out, "End this browser's session.",
@@ -78,6 +79,8 @@ class Administration:
     @answered
     async def _session(self, request: web.Request) -> web.Response:
         name = await self._gate.who(request)
+        if name is None:
+            self._gate.count_stranger(request)
         there = name is not None or await administrators.is_set_up(self._database)
         return _session_of(name, is_set_up=there)
 

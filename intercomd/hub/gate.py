@@ -34,14 +34,18 @@ class Gate:
         """The administrator. Raises `Refusal` and `DatabaseError`."""
         if request.method not in _READING:
             self.check_origin(request)
-        name, now_s = await self.who(request), time.monotonic()
+        name = await self.who(request)
         if name is None:
-            if not self._strangers.take(request.remote or "unknown", now_s):
-                raise Refusal(429, "rate_limited", "too many requests without a session; wait a moment")
+            self.count_stranger(request)
             raise Refusal(401, "unauthorised", "not signed in as an administrator")
-        if not self._requests.take(name, now_s):
+        if not self._requests.take(name, time.monotonic()):
             raise Refusal(429, "rate_limited", "too many requests; wait a moment")
         return name
+
+    def count_stranger(self, request: web.Request) -> None:
+        """One more request without a session. Raises `Refusal`."""
+        if not self._strangers.take(request.remote or "unknown", time.monotonic()):
+            raise Refusal(429, "rate_limited", "too many requests without a session; wait a moment")
 
     def check_origin(self, request: web.Request) -> None:
         """What changes something comes from our own page. Raises `Refusal`."""

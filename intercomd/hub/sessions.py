@@ -11,8 +11,8 @@ from sqlalchemy.dialects.postgresql import insert
 
 from intercomd.hub import directory
 from intercomd.hub.database import Database
-from intercomd.hub.tables import identities, pairings, tokens
 from intercomd.hub.directory import TOKEN_BYTES, DirectoryError, Kind, Role, digest
+from intercomd.hub.tables import identities, pairings, tokens
 from intercomd.ids import IdentityId
 
 DAY_S = 86_400.0
