@@ -55,7 +55,7 @@ class Outbox:
             async with asyncio.timeout(POLL_S):
                 await self._wake.wait()
         except TimeoutError:
-            await self._sweep()
+            await self.sweep()
         self._wake.clear()
         await self._deliver_all()
 
@@ -67,7 +67,7 @@ class Outbox:
             self._passed = max(self._passed, wanted)
             self._pass_done.notify_all()
         if len(self._delivered) >= SWEEP_AT:
-            await self._sweep()
+            await self.sweep()
 
     async def _deliver_some(self) -> bool:
         """Whether there was anything."""
@@ -80,10 +80,11 @@ class Outbox:
             await self._deliver(Endpoint(IdentityId(row.identity), InstanceId(row.instance)), notice)
         return bool(rows)
 
-    async def _sweep(self) -> None:
-        delivered = list(self._delivered)
+    async def sweep(self) -> None:
+        """Delete what is delivered. Raises `DatabaseError`."""
+        delivered = set(self._delivered)
         if not delivered:
             return
         async with self._database.transaction() as connection:
-            await connection.execute(statements.DONE, {"done": delivered})
-        del self._delivered[: len(delivered)]
+            await connection.execute(statements.DONE, {"done": list(delivered)})
+        self._delivered = [number for number in self._delivered if number not in delivered]

@@ -61,8 +61,8 @@ class Process:
         if time.monotonic() - self._since_s < LEASE_S:
             return []
         async with self._database.transaction() as connection:
-            await connection.execute(statements.BURY)
-            await self._sweep(connection)
+            buried = (await connection.execute(statements.BURY)).first() is not None
+            await self._sweep(connection, at_once=buried)
             rows = (await connection.execute(statements.ORPHANS)).all()
         return [(Endpoint(IdentityId(row.identity), InstanceId(row.instance)), row.process) for row in rows]
 
@@ -73,8 +73,8 @@ class Process:
             engaged = (await connection.execute(statements.ENGAGED)).scalars()
             return Counter({HubPhase(phase): number for phase, number in rows}), frozenset(map(IdentityId, engaged))
 
-    async def _sweep(self, connection: AsyncConnection) -> None:
-        if time.monotonic() - self._swept_s >= SWEEP_EVERY_S:
+    async def _sweep(self, connection: AsyncConnection, *, at_once: bool) -> None:
+        if at_once or time.monotonic() - self._swept_s >= SWEEP_EVERY_S:
             self._swept_s = time.monotonic()
             await connection.execute(statements.FORGET_NOTICES, {"kept_s": NOTICES_KEPT_S})
 

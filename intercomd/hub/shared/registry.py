@@ -175,6 +175,7 @@ class SharedRegistry(Calls):
         try:
             async with asyncio.timeout(limit_s):
                 await self._chores.finish()
+                await self._outbox.sweep()
                 await self._process.leave()
         except (TimeoutError, DatabaseError) as error:
             self._journal.report(ErrorCode.STORE_FAILING, "The hub stopped before all was written.", REASON=str(error))
