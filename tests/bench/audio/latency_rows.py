@@ -243,11 +243,11 @@ def complaints(taken: Taken) -> list[str]:
 
 
 def series(taken: Taken) -> dict[str, object]:
-    """Seconds of a call; absolute milliseconds, None for a chirp that was not found again. The last call of each."""
+    """Seconds of a call; absolute milliseconds, None for a chirp that was not found again."""
     return {
         "phases": [{"name": phase.name, "lasts_s": phase.lasts_s, "judged_from_s": phase.from_s} for phase in PHASES],
         "copy_loop_ms": base_s(taken.copy_beside) * 1000,
-        "latency": {name: _points(runs[-1]) for name, runs in taken.runs.items() if runs},
+        "latency": {name: _points(runs) for name, runs in taken.runs.items() if runs},
         "estimate": [[round(at_s - _began_s(run), 2), round(estimate_s * 1000, 1)]
                      for run in taken.runs[OURS][-1:] for at_s, estimate_s in run.estimates],
         "silent_periods": {
@@ -262,13 +262,14 @@ def _began_s(run: Run) -> float:
     return run.windows[0].from_s
 
 
-def _points(run: Run) -> dict[str, Any]:
-    """By condition, each a list of (time_s, latency_ms)."""
-    return {
-        window.phase: [
-            [round(one.at_s - _began_s(run), 3), None if one.delay_s is None else round(one.delay_s * 1000, 1)]
-            for one in run.heard
-            if window.from_s <= one.at_s < window.to_s
-        ]
-        for window in run.windows
-    }
+def _points(runs: Sequence[Run]) -> dict[str, Any]:
+    """Of all calls, by condition: each a list of (time_s of its call, latency_ms)."""
+    points: dict[str, Any] = {phase.name: [] for phase in PHASES}
+    for run in runs:
+        for window in run.windows:
+            points[window.phase] += [
+                [round(one.at_s - _began_s(run), 3), None if one.delay_s is None else round(one.delay_s * 1000, 1)]
+                for one in run.heard
+                if window.from_s <= one.at_s < window.to_s
+            ]
+    return points
