@@ -1,14 +1,15 @@
 """Many rows by one statement, at the driver's own speed: SQLAlchemy spends as long on naming a row's parameters as
 SQLite does on writing it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import Dialect, Insert
+from sqlalchemy import Column, Dialect, Insert, bindparam, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 STATEMENTS = 32
+LENGTHS = (1, 8, 64, 256)
 
 
 async def insert(connection: AsyncConnection, statement: Insert, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -17,6 +18,24 @@ async def insert(connection: AsyncConnection, statement: Insert, rows: Sequence[
     if rows:
         text, order = _compiled(statement, connection.dialect, tuple(rows[0]))
         await connection.exec_driver_sql(text, [tuple([row[name] for name in order]) for row in rows])
+
+
+async def among(connection: AsyncConnection, wanted: Column[Any], key: Column[Any], keys: Iterable[str]) -> list[Any]:
+    """The column `wanted` of each row whose `key` is one of these. Lists have one of a few lengths, filled up by
+    repeating: else the statement would be made anew for each."""
+    values = list(keys)
+    if not values:
+        return []
+    length = next((length for length in LENGTHS if length >= len(values)), len(values))
+    text = _chosen(wanted, key, connection.dialect, length)
+    found = await connection.exec_driver_sql(text, (*values, *[values[0]] * (length - len(values))))
+    return list(found.scalars())
+
+
+@lru_cache(maxsize=STATEMENTS)
+def _chosen(wanted: Column[Any], key: Column[Any], dialect: Dialect, length: int) -> str:
+    names = [bindparam(f"key_{number}", type_=key.type) for number in range(length)]
+    return str(select(wanted).where(key.in_(names)).compile(dialect=dialect))
 
 
 @lru_cache(maxsize=STATEMENTS)

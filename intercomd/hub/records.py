@@ -120,9 +120,8 @@ async def of_resident(database: Database, who: IdentityId, before: float, limit:
 
 
 async def _load(connection: AsyncConnection, call_ids: Iterable[CallId]) -> dict[CallId, HubCall]:
-    query = sa.select(calls.c.state).where(calls.c.call_id.in_(list(call_ids)))
-    rows = (await connection.execute(query)).all()
-    return {call.call_id: call for call in (_decode(row.state) for row in rows)}
+    states = await bulk.among(connection, calls.c.state, calls.c.call_id, call_ids)
+    return {call.call_id: call for call in map(_decode, states)}
 
 
 async def _take_over(connection: AsyncConnection, ended: Sequence[HubCall]) -> None:
