@@ -7,8 +7,9 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-ButtonName = Literal["call", "hangup", "speaker", "volume_up", "volume_down", "hook", "door"]
-"""`hook` is a handset's switch: closed while the handset lies on it. `door` opens the other side's door."""
+ButtonName = Literal["call", "hangup", "speaker", "volume_up", "volume_down", "hook", "unlock"]
+"""`hook` is a handset's switch: closed while the handset lies on it. `unlock` opens the other side's door. Names are
+unique over buttons, LEDs and outputs: a line is known by its name."""
 LedName = Literal["ready", "ringing", "talking", "error", "microphone"]
 OutputName = Literal["door"]
 
@@ -274,8 +275,8 @@ class Call(Table, frozen=True):
         list[Annotated[str, Meta(min_length=1, max_length=128)]],
         Meta(
             max_length=64,
-            description="Whose calls are answered without a person, by their names at the hub; empty: nobody's. They are "
-            "announced by a tone, and end after 120 s unless somebody presses the call button.",
+            description="Whose calls are answered without a person, by their names at the hub; empty: nobody's. They "
+            "are announced by a tone, and end after 120 s unless somebody presses the call button.",
         ),
     ] = []
     auto_answer_after_s: Annotated[

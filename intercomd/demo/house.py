@@ -21,11 +21,12 @@ from aiohttp import ClientError, ClientSession, ClientTimeout
 
 from intercomd.demo.cards import RigCards
 from intercomd.demo.control import ControlError, ask
-from intercomd.demo.household import RING_TIMEOUT_S, Household, StationPlan, Tables, keep_token, lay_out, plan
+from intercomd.demo.household import GROUP, RING_TIMEOUT_S, Household, StationPlan, Tables, keep_token, lay_out, plan
 from intercomd.demo.journal import Journal
 from intercomd.demo.sound import SoundRig
 from intercomd.demo.supervisor import SETTLED_S, Program, Supervisor
 from intercomd.hub.office import Order, Result, socket_path
+from intercomd.hub.rights import Action
 
 HUB = "hub"
 COMMAND_LIMIT_S = 30.0
@@ -83,7 +84,7 @@ class House:
     def stations(self) -> tuple[StationPlan, ...]:
         return self.household.stations
 
-    async def ask(self, station: str, command: str, **arguments: Any) -> dict[str, Any]:
+    async def ask(self, station: str, command: str, /, **arguments: Any) -> dict[str, Any]:
         """One command to a station. Raises `ControlError`."""
         return await ask(self.household.station(station).control, {"command": command, **arguments})
 
@@ -91,6 +92,14 @@ class House:
         """The station's status. Raises `ControlError`."""
         status: dict[str, Any] = (await self.ask(station, "status"))["status"]
         return status
+
+    async def try_door(self, station: str, door: str) -> str | None:
+        """`intercomctl door DOOR` at a station: why it was not opened, None if it was."""
+        try:
+            await self.ask(station, "door", station=door)
+        except ControlError as error:
+            return str(error)
+        return None
 
     async def stop_hub(self) -> None:
         """So that its database may be read: it is meant for one connection."""
@@ -118,6 +127,8 @@ class House:
             await self.until("the hub serves", lambda: _healthy(session, self.household.hub_url))
         for station in self.stations:
             keep_token(station, await self._enrol(station))
+        # Whoever is at home lets in who talks with them; nobody opens the door otherwise.
+        await self._order(Order("allow", GROUP, action=Action.DOOR_IN_CALL, object="door"))
         for station in self.stations:
             self.supervisor.start(self._program(station.name, "device", station.config))
         for station in self.stations:
@@ -135,7 +146,12 @@ class House:
 
     async def _enrol(self, station: StationPlan) -> str:
         """What `intercomd hub add-station NAME --group G` says to a running hub, without starting Python thrice."""
-        order = Order("add-station", station.name, station.group or None)
+        result = await self._order(Order("add-station", station.name, station.group or None))
+        if result.token is None:
+            raise HouseError(f"the hub gives the station {station.name} no token: {result.message}")
+        return result.token
+
+    async def _order(self, order: Order) -> Result:
         async with asyncio.timeout(COMMAND_LIMIT_S):
             reader, writer = await asyncio.open_unix_connection(str(socket_path(self.household.hub_database)))
             try:
@@ -143,9 +159,9 @@ class House:
                 result = msgspec.json.decode(await reader.readline(), type=Result)
             finally:
                 writer.close()
-        if not result.ok or result.token is None:
-            raise HouseError(f"the hub does not take the station {station.name}: {result.message}")
-        return result.token
+        if not result.ok:
+            raise HouseError(f"the hub does not do {order.command} {order.name}: {result.message}")
+        return result
 
     def _program(self, name: str, command: str, config: Path) -> Program:
         return Program(name, _intercomd(command, "--config", str(config)), self._environment())

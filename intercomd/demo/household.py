@@ -8,9 +8,10 @@ from typing import Literal
 
 GROUP = "home"
 RING_TIMEOUT_S = 60.0
+DOOR_LINE = 12
 
 Model = Literal["door", "handset", "tile"]
-Value = str | int | float | bool | Mapping[str, int]
+Value = str | int | float | bool | Mapping[str, int] | Sequence[str]
 Tables = Mapping[str, Mapping[str, Value]]
 
 
@@ -128,10 +129,15 @@ def _station_tables(household: Household, station: StationPlan) -> Tables:
             "default_route": station.route,
             "processing": "none",  # null sinks have no room: there is no echo, and its canceller would be heard
         },
-        "panel": {"pin_factory": "mock"},
+        "panel": {"pin_factory": "mock", **_door_lines(station)},
         "call": {"peer": station.peer},
         "ice": {"allow_loopback": True},
     }
+
+
+def _door_lines(station: StationPlan) -> Mapping[str, Value]:
+    """The door has an opener, the others a button for it."""
+    return {"outputs": {"door": DOOR_LINE}} if station.model == "door" else {"buttons": {"unlock": DOOR_LINE}}
 
 
 def _merged(tables: Tables, changed: Tables) -> Tables:

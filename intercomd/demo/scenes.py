@@ -16,7 +16,7 @@ IN_FLIGHT_S = 0.3
 """What was on its way at the kill has been played by then; a new process cannot have spoken yet."""
 RESTORE_LIMIT_S = 30.0
 RESTORE_TARGET_S = 3.0
-BUTTONS = ("call", "hangup", "speaker")
+BUTTONS = ("call", "hangup", "speaker", "unlock")
 
 Scene = Callable[[Stage], Awaitable[None]]
 
@@ -29,6 +29,7 @@ async def talk(stage: Stage) -> None:
     await _speech(stage)
     await _muted(stage)
     await _toggle(stage)
+    await _door(stage, call_id)
     await _kill(stage)
     await stage.press("door", "hangup")
     await stage.phase("door", "idle")
@@ -157,6 +158,20 @@ async def _toggle(stage: Stage) -> None:
         "and no longer in the handset", handset < SAME_VOICE, handset, "correlation", f"< {SAME_VOICE}"
     )
     _heard(stage, "and the door still hears the flat", door)
+
+
+async def _door(stage: Stage, call_id: str) -> None:
+    """The flat lets in who stands at the door; the kitchen, which does not talk with it, cannot."""
+    since_ns = time.monotonic_ns()
+    refused = await stage.house.try_door("kitchen", "door")
+    stage.findings.check("the kitchen, outside the call, is refused the door", refused is not None, refused or "opened")
+    pressed = await stage.press("flat", "unlock")
+    opened_ms = await stage.edge_after(pressed, "door", "door")
+    stage.findings.check("door button at the flat: the door's relay has switched", True)
+    stage.findings.figure("door button at the flat → relay at the door", opened_ms, "ms")
+    await stage.see("door", "shuts again", lambda status: not status["panel"]["outputs"]["door"])
+    told = await _journal_call(stage, "hub", "DOOR_OPENED", since_ns)
+    stage.findings.check("the hub's journal names the opening's call", told == call_id)
 
 
 async def _kill(stage: Stage) -> None:

@@ -173,7 +173,7 @@ class Daemon:
                 self.post(CallPressed(fresh_call_id()))
             case "hangup":
                 self.post(HangupPressed())
-            case "door":
+            case "unlock":
                 self.post(DoorPressed())
             case "speaker" if not self._push_to_talk:
                 self.post(SpeakerPressed())

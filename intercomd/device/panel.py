@@ -24,6 +24,9 @@ from intercomd.ports import Pins, PinsError
 REREAD_S = 0.25
 """How often levels are read back: the kernel keeps few edges per line, and the dead time swallows some."""
 
+OFF_SLACK_S = 0.05
+"""An output goes off in a thread of its own; it is looked at a little later."""
+
 
 class Panel:
     """Buttons and LEDs on the event loop. `on_press(button)` and `on_hold(button)` are called for what counts,
@@ -83,12 +86,19 @@ class Panel:
     def switch_on(self, output: str, for_s: float) -> None:
         """Off again by itself. Raises `PinsError`."""
         self._pins.switch_on(output, for_s)
+        self._on_edge(output, True, time.monotonic_ns())
+        asyncio.get_running_loop().call_later(for_s + OFF_SLACK_S, self._look_at, output)
 
     def close(self) -> None:
         if self._reread is not None:
             self._reread.cancel()
         self._lights.close()
         self._pins.close()
+
+    def _look_at(self, output: str) -> None:
+        """Its time is over, unless it was switched on once more."""
+        if self._pins.levels().get(output) is False:
+            self._on_edge(output, False, time.monotonic_ns())
 
     def _levels(self) -> dict[str, bool]:
         return {name: level for name, level in self._pins.levels().items() if name in self._names}

@@ -31,7 +31,7 @@ _SHOWN: Mapping[str, str] = {
     "button.volume_up": "Louder",
     "button.volume_down": "Quieter",
     "button.hook": "Handset's hook",
-    "button.door": "Open the door",
+    "button.unlock": "Open the door",
     "door.not_allowed": "Opening this door is not permitted.",
     "door.user_offline": "The door's station is not connected: nothing was opened.",
     "door.no_door": "This station has no door that can be opened from here.",

@@ -29,7 +29,7 @@ TEXTS: Mapping[str, str] = {
     "button.volume_up": "音量加",
     "button.volume_down": "音量减",
     "button.hook": "叉簧",
-    "button.door": "开门",
+    "button.unlock": "开门",
     "door.not_allowed": "没有打开此门的权限。",
     "door.user_offline": "门口机未连接，门没有打开。",
     "door.no_door": "此站点没有可从这里打开的门。",
