@@ -53,9 +53,12 @@ class House:
             await database.close()
 
 
-@pytest.fixture
-async def house(tmp_path: Path) -> House:
-    config = settings(tmp_path, heartbeat_s=60.0)  # what follows from an event is not left to the next heartbeat
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.platform("postgres"))])
+async def house(request: pytest.FixtureRequest, tmp_path: Path) -> House:
+    """One process owns its calls, or several may share them."""
+    kept = {"database_url": request.getfixturevalue("postgres_url")} if request.param == "postgres" else {}
+    # What follows from an event is not left to the next heartbeat.
+    config = settings(tmp_path, heartbeat_s=60.0, **kept)
     return House(config, await enrol(config, *STATIONS))
 
 
