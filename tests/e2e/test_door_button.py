@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import signal
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
@@ -87,6 +88,25 @@ async def test_nobody_else_opens_it(people: People) -> None:
         await people.house.ask("flat", "door", station="door")
     assert not is_open(await people.house.status("door"))
     await until(lambda: refused(people) == {"kitchen", "flat"})
+
+
+async def test_a_command_that_a_stalled_station_finds_later_opens_nothing(people: People) -> None:
+    """The hub's command and the heartbeat before it wait in the station's socket until it comes to itself."""
+    await people.see("door", lambda status: not is_open(status))
+    await people.call()
+    door = people.house.supervisor._processes["door"]
+    door.send_signal(signal.SIGSTOP)
+    try:
+        with pytest.raises(ControlError, match="may have opened"):
+            await people.house.ask("flat", "door", station="door")
+        await asyncio.sleep(0.5)
+    finally:
+        door.send_signal(signal.SIGCONT)
+    refusal = await people.journal("door", "DOOR_REFUSED")
+    assert refusal["REASON"].startswith("it came")
+    assert not is_open(await people.house.status("door"))
+    await people.house.ask("flat", "door", station="door")
+    await people.see("door", is_open)
 
 
 async def test_a_listed_caller_is_announced_then_heard_and_the_lamp_tells_the_truth(people: People) -> None:
