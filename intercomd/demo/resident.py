@@ -163,7 +163,7 @@ class Resident:
 
     async def call(self, name: str) -> None:
         """Press a station's or a group's row."""
-        await self.page.locator("#stations li", has_text=name).get_by_role("button").click(timeout=LIMIT_S * 1000)
+        await self.page.locator("#stations li", has_text=name).locator("button.row").click(timeout=LIMIT_S * 1000)
 
     async def reload(self) -> None:
         await self.page.reload()
