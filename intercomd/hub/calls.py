@@ -5,6 +5,7 @@ from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from datetime import UTC, tzinfo
+from typing import Any
 
 from intercomd.core.admission import Silence
 from intercomd.core.legs import Endpoint, HubCall, Limits, Party
@@ -26,8 +27,16 @@ OnMeasured = Callable[[Iterable[Figures]], None]
 NOT_NOW = Reply(ok=False, code=Code.TRY_AGAIN, message="the hub cannot write its database at the moment")
 
 
+Asked = Callable[[Endpoint, str, dict[str, Any], float], Awaitable[object]]
+"""A device, an event, its payload, how long to wait; the acknowledgement. Raises `TimeoutError`."""
+
+
 async def _nothing() -> None:
     return
+
+
+async def _unheard(_device: Endpoint, _event: str, _payload: dict[str, Any], _limit_s: float) -> object:
+    raise TimeoutError("this device is not connected here")
 
 
 class Calls(ABC):
@@ -54,6 +63,8 @@ class Calls(ABC):
         """Hears of the figures that are kept with records."""
         self.on_directory: Callable[[], Awaitable[None]] = _nothing
         """Awaited when another process has changed the directory."""
+        self.on_asked: Asked = _unheard
+        """Puts a question of another process to a device that is connected here."""
         self._database = database
         self._presence = presence
         self._deliver = deliver
@@ -79,6 +90,12 @@ class Calls(ABC):
     @abstractmethod
     async def load(self) -> None:
         """Take up the calls of the hub that ran before. Raises `DatabaseError`."""
+
+    async def ask_elsewhere(
+        self, process: str, device: Endpoint, event: str, payload: dict[str, Any], limit_s: float
+    ) -> object:
+        """The acknowledgement of a device that another process has a connection to. Raises `TimeoutError`."""
+        raise TimeoutError(f"no process {process} to ask {device} with {event} {sorted(payload)} for {limit_s} s")
 
     @abstractmethod
     async def run(self) -> None:

@@ -141,14 +141,15 @@ class Doors:
     def _live(self, station: IdentityId) -> Socket | None:
         """The station's newest connection."""
         parties = self._presence.online((station,))[station]
-        sockets = [socket for party in parties for socket in self._presence.at(party.endpoint) if not socket.legacy]
+        newest = (self._presence.newest(party.endpoint) for party in parties)
+        sockets = [socket for socket in newest if socket is not None and not socket.legacy]
         return max(sockets, key=lambda socket: socket.connected_at, default=None)
 
     async def _command(self, live: Socket, command_id: str) -> DoorReply:
         """The hub's time just before the command: its time to live counts from there, by that clock."""
         command = DoorCommand(command_id, round(TTL_S * 1000))
-        await self._tell(live.sid, HUB_HEARTBEAT_EVENT, {"t": self._clock.now_s()})
         try:
+            await self._tell(live.sid, HUB_HEARTBEAT_EVENT, {"t": self._clock.now_s()})
             answer = await self._ask(live, DoorCommand.event, encode(command), ANSWER_LIMIT_S)
             return decode(DoorReply, answer)
         except TimeoutError:

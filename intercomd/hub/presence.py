@@ -1,7 +1,7 @@
 """Who is connected: a set of sockets per device. A late disconnect of an old socket never removes a new
 one."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from intercomd.core.legs import Endpoint, Party
@@ -22,6 +22,8 @@ class Socket:
     resynced: bool = False
     owes_beat: bool = False
     capabilities: frozenset[str] = frozenset()
+    process: str | None = None
+    """The process that has it, where it is not this one."""
 
     @property
     def endpoint(self) -> Endpoint:
@@ -29,14 +31,25 @@ class Socket:
 
 
 class Presence:
-    """All sockets, by their id, by device, by identity. `elsewhere` are the devices that other processes of this hub
-    have connections to, `on_change` hears of each device that comes or goes here."""
+    """All sockets, by their id, by device, by identity. `elsewhere` are the connections of other processes of this
+    hub (`Socket.process` names them), as of a moment ago; `on_change` hears of each device that comes or goes here."""
 
     def __init__(self) -> None:
-        self.elsewhere: Mapping[IdentityId, tuple[Party, ...]] = {}
+        self.elsewhere: Mapping[Endpoint, Socket] = {}
+        self._away: Mapping[IdentityId, tuple[Endpoint, ...]] = {}
         self.on_change: Callable[[Endpoint], None] = lambda _endpoint: None
         self._sockets: dict[str, Socket] = {}
         self._devices: dict[IdentityId, dict[Endpoint, dict[str, Socket]]] = {}
+
+    def look_elsewhere(self, sockets: Iterable[Socket]) -> None:
+        """These are all connections of other processes; a device's newest one counts."""
+        newest: dict[Endpoint, Socket] = {}
+        for socket in sorted(sockets, key=lambda socket: socket.connected_at):
+            newest[socket.endpoint] = socket
+        away: dict[IdentityId, tuple[Endpoint, ...]] = {}
+        for endpoint in newest:
+            away[endpoint.identity] = (*away.get(endpoint.identity, ()), endpoint)
+        self.elsewhere, self._away = newest, away
 
     def add(self, socket: Socket) -> None:
         self._sockets[socket.sid] = socket
@@ -84,4 +97,12 @@ class Presence:
 
     def _elsewhere(self, identity: IdentityId) -> Iterator[Party]:
         here = self._devices.get(identity, {})
-        return (party for party in self.elsewhere.get(identity, ()) if party.endpoint not in here)
+        for endpoint in self._away.get(identity, ()):
+            if endpoint not in here:
+                yield self.elsewhere[endpoint].party
+
+    def newest(self, endpoint: Endpoint) -> Socket | None:
+        """This device's newest connection, to whichever process."""
+        away = self.elsewhere.get(endpoint)
+        sockets = (*self.at(endpoint), *((away,) if away is not None else ()))
+        return max(sockets, key=lambda socket: socket.connected_at, default=None)

@@ -8,12 +8,13 @@ from contextlib import AsyncExitStack
 from dataclasses import replace
 from datetime import tzinfo
 from types import TracebackType
+from typing import Any
 
 from aiohttp import web
 
 from intercomd.config import Hub
 from intercomd.core.legs import Endpoint, Limits
-from intercomd.core.protocol import MAX_MESSAGE_BYTES, IceServer, Notice
+from intercomd.core.protocol import HUB_HEARTBEAT_EVENT, MAX_MESSAGE_BYTES, IceServer, Notice
 from intercomd.errors import ErrorCode
 from intercomd.hub import assets, directory, estate, openapi, proxies, ringing, routes, survey
 from intercomd.hub.assets import Page
@@ -238,6 +239,20 @@ class HubServer:
         return self._signalling.doors.offered(who, station)
 
     def _doors(self, transport: Transport[Socket]) -> Doors:
+        async def ask(socket: Socket, event: str, payload: dict[str, Any], limit_s: float) -> object:
+            if socket.process is not None:
+                return await self._registry.ask_elsewhere(socket.process, socket.endpoint, event, payload, limit_s)
+            return await transport.ask(socket.sid, event, payload, limit_s)
+
+        async def asked(device: Endpoint, event: str, payload: dict[str, Any], limit_s: float) -> object:
+            """By another process. The hub's time just before, as for one's own."""
+            socket = max(self._presence.at(device), key=lambda socket: socket.connected_at, default=None)
+            if socket is None:
+                raise TimeoutError("it has gone meanwhile")
+            await transport.tell(socket.sid, HUB_HEARTBEAT_EVENT, {"t": self._clock.now_s()})
+            return await transport.ask(socket.sid, event, payload, limit_s)
+
+        self._registry.on_asked = asked
         return Doors(
             self._database,
             self._presence,
@@ -246,7 +261,7 @@ class HubServer:
             directory=lambda: self._registry.directory,
             call=self._registry.find,
             tell=transport.tell,
-            ask=lambda socket, event, payload, limit_s: transport.ask(socket.sid, event, payload, limit_s),
+            ask=ask,
         )
 
     async def _end_tasks(self) -> None:

@@ -204,6 +204,7 @@ devices = sa.Table(
     sa.Column("role", sa.String, nullable=False),
     # What it can do, as it said when it connected; words with a space between them.
     sa.Column("capabilities", sa.String, nullable=False, server_default=""),
+    sa.Column("connected_at", sa.Float, nullable=False),
 )
 outbox = sa.Table(
     "outbox",

@@ -164,6 +164,28 @@ async def test_what_is_revoked_at_one_ends_at_all(config: Hub, capsys: pytest.Ca
         assert not flat.gone.is_set()
 
 
+async def test_the_door_of_a_station_at_the_other_process(config: Hub) -> None:
+    """The command goes there and its answer comes back, or nothing is opened."""
+    async with hubs(config, 2, "door", "flat") as (here, there):
+        assert await asyncio.to_thread(admin.main, Config(hub=config), ["allow", "flat", "door", "door"]) == 0
+        door, flat = await there.join("door", capabilities=["door"]), await here.join("flat")
+        commands = []
+
+        def switch(command: dict[str, Any]) -> dict[str, Any]:
+            commands.append(command)
+            return {"ok": True, "switched": True}
+
+        door._socket.on("door_command", switch)
+        await asyncio.sleep(1.5)  # until each has looked at the other
+        assert await flat.call("open_door", {"stationId": "door"}) == {"ok": True}
+        assert len(commands) == 1
+        assert door.heard[-1][0] == "heartbeat", "by whose time the command's life is counted"
+        await door.close()
+        await asyncio.sleep(1.5)
+        assert (await flat.call("open_door", {"stationId": "door"}))["code"] == "user_offline"
+        assert len(commands) == 1
+
+
 # ------------------------------------------------------------------------------------------------- one of them dies
 
 

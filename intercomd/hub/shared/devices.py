@@ -6,6 +6,7 @@ for a device that has gone unseen."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable
+from typing import Any
 from weakref import WeakValueDictionary
 
 import sqlalchemy as sa
@@ -13,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from intercomd.core.legs import Endpoint, Party
 from intercomd.hub.database import Database
-from intercomd.hub.presence import Presence
+from intercomd.hub.presence import Presence, Socket
 from intercomd.hub.shared import statements
 from intercomd.ids import IdentityId, InstanceId
 
@@ -21,7 +22,7 @@ Depart = Callable[[Endpoint, str], Awaitable[None]]
 """Take a device of that process out, in one transaction with what it means for its call."""
 
 
-def party_of(row: sa.Row[tuple[object, ...]]) -> Party:
+def party_of(row: sa.Row[Any]) -> Party:
     return Party(IdentityId(row.identity), InstanceId(row.instance), row.name, row.role)
 
 
@@ -75,6 +76,7 @@ class Attendance:
         row = {
             "identity": party.identity, "instance": party.instance, "process": self._process,
             "name": party.name, "role": party.role, "capabilities": " ".join(sorted(newest.capabilities)),
+            "connected_at": newest.connected_at,
         }  # fmt: skip
         async with self._database.transaction() as connection:
             await connection.execute(statements.ARRIVE, [row])
@@ -95,12 +97,22 @@ async def look_elsewhere(
         if digest == known:
             return digest
         rows = (await connection.execute(statements.ELSEWHERE, me)).all()
-    elsewhere: dict[IdentityId, dict[Endpoint, Party]] = {}
-    for row in rows:
-        party = party_of(row)
-        elsewhere.setdefault(party.identity, {})[party.endpoint] = party
-    presence.elsewhere = {identity: tuple(parties.values()) for identity, parties in elsewhere.items()}
+    presence.look_elsewhere(_socket(row) for row in rows)
     return digest
+
+
+def _socket(row: sa.Row[Any]) -> Socket:
+    """A connection of another process, for whoever asks what is there; nothing can be sent to it from here."""
+    return Socket(
+        sid=f"elsewhere {row.process}",
+        party=party_of(row),
+        legacy=False,
+        token_sha256=b"",
+        heard_s=0.0,
+        connected_at=row.connected_at,
+        capabilities=frozenset(row.capabilities.split()),
+        process=row.process,
+    )
 
 
 async def is_anywhere(connection: AsyncConnection, endpoint: Endpoint) -> bool:

@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from datetime import UTC, tzinfo
 from functools import partial
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 from intercomd.core import waiting
 from intercomd.core.admission import concerned, free_parties
@@ -29,6 +29,7 @@ from intercomd.hub.presence import Presence
 from intercomd.hub.shared import statements
 from intercomd.hub.shared.chores import Chores
 from intercomd.hub.shared.devices import Attendance, is_anywhere, take_out
+from intercomd.hub.shared.inquiries import Inquiries
 from intercomd.hub.shared.outbox import Outbox
 from intercomd.hub.shared.process import Buried, Process
 from intercomd.hub.shared.transition import Transition
@@ -64,6 +65,7 @@ class SharedRegistry(Calls):
         self._process = Process(self._database, self._clock)
         self._outbox = Outbox(self._database, self._process.id, self._deliver)
         self._attendance = Attendance(self._database, self._presence, self._process.id, self._depart)
+        self._inquiries = Inquiries(self._database, self._process.id, self._clock, lambda: self.on_asked)
         self._chores = Chores()
         self._under_way = 0
         # As they were a moment ago: for those who look, not for those who decide.
@@ -169,6 +171,13 @@ class SharedRegistry(Calls):
                 tasks.create_task(self._chores.run(RETRY_S), name="hub chores")
         except* Buried as group:
             raise group.exceptions[0] from None
+        finally:
+            await self._inquiries.close()
+
+    async def ask_elsewhere(
+        self, process: str, device: Endpoint, event: str, payload: dict[str, Any], limit_s: float
+    ) -> object:
+        return await self._inquiries.ask(process, device, event, payload, limit_s)
 
     async def drain(self, limit_s: float) -> None:
         """Mark this process's devices absent, as far as there is time: the lease does the rest."""
@@ -236,7 +245,9 @@ class SharedRegistry(Calls):
                 await asyncio.sleep(RETRY_S)
 
     def _heard(self, channel: str, words: str) -> None:
-        if channel == self._process.own_channel:
+        if channel == self._process.own_channel and words:
+            self._inquiries.heard(words)
+        elif channel == self._process.own_channel:
             self._outbox.wake()
         elif words == statements.DIRECTORY:
             self._chores.add(statements.DIRECTORY, self.on_directory)

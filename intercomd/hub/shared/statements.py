@@ -52,7 +52,7 @@ ENGAGED: Final = sa.select(open_legs.c.identity).distinct()
 _arrive = insert(devices)
 ARRIVE: Final = _arrive.on_conflict_do_update(
     index_elements=[devices.c.identity, devices.c.instance, devices.c.process],
-    set_={name: _arrive.excluded[name] for name in ("name", "role", "capabilities")},
+    set_={name: _arrive.excluded[name] for name in ("name", "role", "capabilities", "connected_at")},
 )
 DEPART: Final = sa.delete(devices).where(
     (devices.c.identity == _identity) & (devices.c.instance == _instance) & (devices.c.process == _me)

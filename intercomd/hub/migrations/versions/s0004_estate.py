@@ -94,6 +94,7 @@ def _create_processes() -> None:
         sa.Column("name", sa.String, nullable=False),
         sa.Column("role", sa.String, nullable=False),
         sa.Column("capabilities", sa.String, nullable=False, server_default=""),
+        sa.Column("connected_at", sa.Float, nullable=False),
     )
     op.create_table(
         "outbox",
