@@ -28,11 +28,11 @@ SCENES = {
     "link dropped anywhere, twice": (
         household((DOOR, FLAT, ("call",)), (FLAT, None, ("call",)), drops=2), 12_000),
     "the door is asked for while links drop": (
-        household((DOOR, FLAT, ("call",)), (FLAT, None, ("call", "door", "door")), drops=2), 12_000),
+        household((DOOR, FLAT, ("call",)), (FLAT, None, ("call", "door", "door")), drops=2), 6_000),
     "it is answered without a person, and the power fails": (
-        household((DOOR, FLAT, ("call",)), (FLAT, None, ("call",)), auto=(FLAT,), cuts=1, fires=1), 12_000),
+        household((DOOR, FLAT, ("call",)), (FLAT, None, ("call",)), auto=(FLAT,), cuts=1, fires=1), 6_000),
     "it is answered without a person, and a link drops": (
-        household((DOOR, FLAT, ("call", "hangup")), (FLAT, None, ("call",)), auto=(FLAT,), drops=1, fires=1), 12_000),
+        household((DOOR, FLAT, ("call", "hangup")), (FLAT, None, ("call",)), auto=(FLAT,), drops=1, fires=1), 6_000),
     "link dropped and a hang-up": (
         household((DOOR, FLAT, ("call",)), (FLAT, None, ("call", "hangup")), drops=1), 12_000),
     "the network changes": (
