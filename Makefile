@@ -3,7 +3,7 @@ SHELL := /bin/bash
 PY := .venv/bin/python
 export PYTHON
 
-.PHONY: bench-hub image test-vm test-image help demo test lint pytest mutants bench bench-audio bench-page crash bench-recovery reference install uninstall clean setup-run setup-test setup-bench setup-platform test-nspawn bench-appliance
+.PHONY: fuzz bench-hub image test-vm test-image help demo test lint pytest mutants bench bench-audio bench-page crash bench-recovery reference install uninstall clean setup-run setup-test setup-bench setup-platform test-nspawn bench-appliance
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -38,6 +38,9 @@ bench-recovery: setup-test ## cut, kill, hang and move what a call needs, and ti
 
 bench-page: setup-test ## measure the resident's page in Chromium
 	@$(PY) -m tests.bench.page
+
+fuzz: setup-test ## a million arbitrary messages to a hub (ARGS="COUNT SEED")
+	@$(PY) -m tests.fuzz $(ARGS)
 
 crash: setup-test ## cut the power at every instant of the store's life (SHORT=1: two minutes; SEED=N LEVEL=block|vfs|full)
 	@$(PY) -m tests.crash $(if $(SHORT),--short) $(if $(SEED),--seed $(SEED)) $(if $(LEVEL),--level $(LEVEL)) \
