@@ -64,10 +64,13 @@ def _device(argv: list[str]) -> int:
     options = _config_parser("device", "Run the station.").parse_args(argv)
 
     def run(config: "Config") -> int:
+        from intercomd.device.lines import shut
+
+        pins = shut(config.panel)
         from intercomd.device.run import main as run_station
 
         _forget_mistakes()
-        return run_station(config)
+        return run_station(config, pins)
 
     return _with_config(options.config, "device", run, _tell_mistakes)
 

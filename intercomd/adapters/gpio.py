@@ -65,6 +65,8 @@ class GpioPins:
         self._level_lit = leds_active == "high"
         self._level_on = outputs_active == "high"
         self._backend: _Backend | None = None
+        self._opened = False
+        self._refused: list[PinsError] = []
         self._buttons: dict[str, Any] = {}
         self._leds: dict[str, Any] = {}
         self._outputs: dict[str, Any] = {}
@@ -79,17 +81,27 @@ class GpioPins:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def start(self, on_edge: OnEdge) -> Sequence[PinsError]:
-        """See `ports.Pins`. Without a chip or library that is the one error that is returned."""
+    def outputs_off(self) -> None:
+        """Claim the outputs and nothing else: one that a crash has left on goes off by it. `start` goes on from here,
+        and tells what could not be had."""
+        self._opened = True
         try:
             self._backend = _open_backend(self._factory_name, self._chip_label)
         except PinsError as error:
-            return [error]
+            self._refused = [error]
+            return
+        if self._backend is not None:
+            self._refused = list(self._claim(self._backend, "output"))
+
+    def start(self, on_edge: OnEdge) -> Sequence[PinsError]:
+        """See `ports.Pins`. Without a chip or library that is the one error that is returned."""
+        if not self._opened:
+            self.outputs_off()
+        refused, self._refused = self._refused, []
         if self._backend is None:
-            return []
+            return refused
         self._on_edge = on_edge
-        # Outputs first: one that a crash has left on goes off by being claimed.
-        return [error for kind in self._lines for error in self._claim(self._backend, kind)]
+        return [*refused, *(error for kind in ("LED", "button") for error in self._claim(self._backend, kind))]
 
     def set_led(self, name: str, lit: bool) -> None:
         pin = self._leds.get(name)
@@ -148,6 +160,7 @@ class GpioPins:
         """No edge is told after this."""
         with self._lock:
             backend, self._backend, self._on_edge = self._backend, None, None
+            self._opened = False
         if backend is None:
             return
         with self._lock:

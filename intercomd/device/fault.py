@@ -15,13 +15,13 @@ from contextlib import suppress
 from pathlib import Path
 
 from intercomd.adapters.alsa import AlsaCard
-from intercomd.adapters.gpio import GpioPins
 from intercomd.adapters.journal import open_journal
 from intercomd.adapters.systemd import SystemdSupervisor
 from intercomd.boards.board import BARE_PI, Board, BoardError, panel_board
 from intercomd.config import Config, ConfigError, Mistake, load, salvage
 from intercomd.core.effects import Light
 from intercomd.device.lights import Lights
+from intercomd.device.lines import lines
 from intercomd.device.speech import speak, spoken
 from intercomd.device.unusable import left
 from intercomd.errors import ErrorCode
@@ -103,7 +103,7 @@ async def _tell(config: Config, journal: Journal, card: SoundCard, pcms: Sequenc
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     board = _board(config)
-    pins = _pins(config, board)
+    pins = lines(config.panel, board)  # with the outputs: claimed, a door opener is off
     lights = Lights(pins.set_led)
     _report_pins(journal, _started(pins, asked.set))
     lights.show({str(led): Light.OFF for led in board.leds} | {"error": Light.FAST})
@@ -134,20 +134,6 @@ def _board(config: Config) -> Board:
         return panel_board(config.panel)
     except BoardError:
         return BARE_PI
-
-
-def _pins(config: Config, board: Board) -> GpioPins:
-    """Outputs are claimed too: by that a door opener is off."""
-    return GpioPins(
-        {str(name): line for name, line in board.buttons.items()},
-        {str(name): line for name, line in board.leds.items()},
-        config.panel.pin_factory,
-        config.panel.chip_label or board.chip,
-        board.buttons_active,
-        board.leds_active,
-        {str(name): line for name, line in board.outputs.items()},
-        board.outputs_active,
-    )
 
 
 def _report_pins(journal: Journal, errors: Iterable[PinsError]) -> None:

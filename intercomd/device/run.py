@@ -55,13 +55,13 @@ class _Stop(Exception):
     """SIGTERM or SIGINT."""
 
 
-def main(config: Config) -> int:
-    """Run the station until it is told to stop (0) or a part of it dies (1)."""
+def main(config: Config, pins: GpioPins) -> int:
+    """Run the station until it is told to stop (0) or a part of it dies (1). `pins`: as `lines.shut` gives them."""
     journal = open_journal({"device_id": config.station.name, "user_id": config.station.name})
     gc.freeze()  # a full collection with aiortc loaded takes 18 ms: a gap in the sound
     exit_status = 0
     try:
-        asyncio.run(_run(config, journal))
+        asyncio.run(_run(config, journal, pins))
     except* _Stop:
         journal.report(ErrorCode.STATION_STOPPED)
     except* Exception as group:  # noqa: BLE001  the process's last word: whatever a part died of is told with its stack
@@ -97,7 +97,7 @@ def settings_of(config: Config) -> Settings:
     )
 
 
-async def _run(config: Config, journal: Journal) -> None:
+async def _run(config: Config, journal: Journal, pins: GpioPins) -> None:
     settings = settings_of(config)
     clock = StationClock()
     store = SqliteStore(Path(config.station.state_dir), lambda: Instant.now(clock.now_s))
@@ -114,7 +114,7 @@ async def _run(config: Config, journal: Journal) -> None:
         door_open_s=config.panel.door_open_s,
         remote_door=config.panel.remote_door,
     )
-    parts, outbox = _assemble(config, daemon, journal, store, loaded, settings, board, clock)
+    parts, outbox = _assemble(config, daemon, journal, store, loaded, settings, board, pins, clock)
     trace = _open_trace(config, parts.interpreter)
     journal.report(
         ErrorCode.STATION_STARTED,
@@ -177,6 +177,7 @@ def _assemble(
     loaded: Loaded,
     settings: Settings,
     board: Board,
+    pins: GpioPins,
     clock: StationClock,
 ) -> tuple[Parts, Outbox]:
     signalling = _signalling(config, journal, loaded, clock, board)
@@ -237,7 +238,7 @@ def _assemble(
     station = Station(settings, route=settings.default_route)
     parts = Parts(
         interpreter=Interpreter(station, outside, daemon.changed),
-        panel=_panel(config, daemon, board),
+        panel=_panel(config, daemon, board, pins),
         control=Control(Path(config.station.control_socket), daemon),
         engine=engine,
         media=media,
@@ -297,18 +298,8 @@ def _processing(audio: Audio, board: Board, daemon: Daemon) -> VoiceProcessing |
     )
 
 
-def _panel(config: Config, daemon: Daemon, board: Board) -> Panel:
+def _panel(config: Config, daemon: Daemon, board: Board, pins: GpioPins) -> Panel:
     panel = config.panel
-    pins = GpioPins(
-        {str(name): line for name, line in board.buttons.items()},
-        {str(name): line for name, line in board.leds.items()},
-        panel.pin_factory,
-        panel.chip_label or board.chip,
-        board.buttons_active,
-        board.leds_active,
-        {str(name): line for name, line in board.outputs.items()},
-        board.outputs_active,
-    )
     return Panel(
         pins,
         tuple(board.buttons),

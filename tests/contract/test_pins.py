@@ -256,6 +256,19 @@ def test_what_a_crash_left_on_goes_off_by_being_claimed(monkeypatch: pytest.Monk
     pins.close()
 
 
+def test_outputs_go_off_before_the_rest_is_claimed(monkeypatch: pytest.MonkeyPatch) -> None:
+    pins, factory = stubborn(monkeypatch, "x")
+    relay = factory.pin(OUTPUTS["door"])
+    relay.output_with_state(True)
+    pins.outputs_off()
+    assert not relay.state
+    assert set(pins.levels()) == set(OUTPUTS)
+    assert len(pins.start(Edges())) == 2, "the lines that are taken are told once"
+    pins.switch_on("door", 30.0)
+    assert relay.state
+    pins.close()
+
+
 def test_a_second_order_begins_anew_and_the_line_is_low_at_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
     pins, factory = stubborn(monkeypatch, "x")
     pins.start(Edges())

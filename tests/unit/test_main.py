@@ -11,6 +11,7 @@ import pytest
 
 from intercomd import __version__
 from intercomd.__main__ import main
+from intercomd.adapters.gpio import GpioPins
 from intercomd.config import Config, ConfigError, Mistake
 
 HEAVY = ("msgspec", "aiohttp", "socketio", "aiortc", "numpy", "sqlalchemy", "alsaaudio", "gpiozero")
@@ -64,11 +65,16 @@ def _usage_error(*argv: str) -> None:
     assert caught.value.code == 2
 
 
-def test_device_gets_its_configuration(parts: Parts, station_file: Path) -> None:
+def test_device_gets_its_configuration_and_its_lines_with_the_door_shut(parts: Parts, station_file: Path) -> None:
+    with station_file.open("a") as file:
+        file.write('[panel]\npin_factory = "mock"\noutputs = { door = 12 }\n')
     assert main(["device", "--config", str(station_file)]) == 17
-    ((name, config),) = parts.given
+    ((name, config, pins),) = parts.given
     assert name == "device.run"
     assert isinstance(config, Config)
+    assert isinstance(pins, GpioPins)
+    assert pins.levels() == {"door": False}
+    pins.close()
 
 
 def test_hub_runs_without_a_word_and_administers_with_one(parts: Parts, hub_file: Path) -> None:
