@@ -16,9 +16,10 @@ import time
 
 from hw.image import ROOT
 from intercomd.demo.checks import Findings, Row
+from tests.vm.bench import Bench
 from tests.vm.disks import Disks, built
 from tests.vm.machine import MachineError
-from tests.vm.scenes import SCENES, Bench
+from tests.vm.scenes import SCENES
 
 LIMIT_S = 25 * 60
 SCENE_RESULTS = ROOT / "build" / "vm" / "scenes"

@@ -83,8 +83,8 @@ class Machine:
         for path in (self._agent_path, self._qmp_path):
             path.unlink(missing_ok=True)
         # Its power goes with the test, however that ends.
-        command = ["setpriv", "--pdeathsig", "KILL", hardware.program, *hardware.board, *self._fixed(hardware, clock), "-kernel", str(kernel)]
-        command += ["-initrd", str(initrd), "-append", append, *hardware.extra]
+        command = ["setpriv", "--pdeathsig", "KILL", hardware.program, *hardware.board, *self._fixed(hardware, clock)]
+        command += ["-kernel", str(kernel), "-initrd", str(initrd), "-append", append, *hardware.extra]
         for index, disk in enumerate(disks):
             command += ["-drive", f"file={disk},if=none,id=disk{index},cache=writeback,discard=unmap"]
             command += ["-device", f"virtio-blk-pci,drive=disk{index},id=block{index}"]
