@@ -51,8 +51,17 @@ class LegReport(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True)
     reported_reason: str | None = None
 
 
+class RungReport(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
+    """Who was rung from when. `left_reason`: why it stopped there before the call was over or answered there."""
+
+    identity: str
+    rung_at: float
+    left_reason: str | None = None
+
+
 class RecordReport(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
-    """One call record. `reported_by`: who reported a call that the hub itself never saw. Times are Unix seconds."""
+    """One call record. `reported_by`: who reported a call that the hub itself never saw. `rung`: in the order in which
+    it rang there. Times are Unix seconds."""
 
     call_id: str
     caller_id: str
@@ -68,6 +77,7 @@ class RecordReport(msgspec.Struct, frozen=True, rename="camel", omit_defaults=Tr
     answered_at: float | None = None
     ender_id: str | None = None
     legs: tuple[LegReport, ...] = ()
+    rung: tuple[RungReport, ...] = ()
 
 
 class RecordPage(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
@@ -131,8 +141,9 @@ async def find(database: Database, asked: Filter, limit: int, cursor: str = "") 
     query = query.order_by(_c.created_at.desc(), _c.id.desc()).limit(limit + 1)
     async with database.transaction() as connection:
         rows = (await connection.execute(query)).all()
-        legs = await _legs(connection, [row.call_id for row in rows[:limit]])
-    reports = tuple(_report(row, legs.get(row.call_id, ())) for row in rows[:limit])
+        call_ids = [row.call_id for row in rows[:limit]]
+        legs, rung = await _legs(connection, call_ids), await _rung(connection, call_ids)
+    reports = tuple(_report(row, legs.get(row.call_id, ()), rung.get(row.call_id, ())) for row in rows[:limit])
     more = str(Place(rows[limit - 1].created_at, str(rows[limit - 1].id))) if len(rows) > limit else None
     return RecordPage(reports, more)
 
@@ -205,8 +216,19 @@ async def _legs(connection: AsyncConnection, call_ids: Sequence[str]) -> dict[st
     return found
 
 
-def _report(row: sa.Row[Any], legs: Iterable[LegReport]) -> RecordReport:
-    """The legs belong to the hub's own record; a report of the same id is another call."""
+async def _rung(connection: AsyncConnection, call_ids: Sequence[str]) -> dict[str, tuple[RungReport, ...]]:
+    if not call_ids:
+        return {}
+    party = call_parties.c
+    query = sa.select(call_parties).where(party.call_id.in_(call_ids), party.rung_at.is_not(None))
+    found: dict[str, tuple[RungReport, ...]] = {}
+    for row in (await connection.execute(query.order_by(party.rung_at, party.identity))).all():
+        found[row.call_id] = (*found.get(row.call_id, ()), RungReport(row.identity, row.rung_at, row.left_reason))
+    return found
+
+
+def _report(row: sa.Row[Any], legs: Iterable[LegReport], rung: Iterable[RungReport]) -> RecordReport:
+    """Legs, and who was rung, belong to the hub's own record; a report of the same id is another call."""
     return RecordReport(
         call_id=row.call_id,
         caller_id=row.caller_id,
@@ -222,6 +244,7 @@ def _report(row: sa.Row[Any], legs: Iterable[LegReport]) -> RecordReport:
         answered_at=row.answered_at,
         ender_id=row.ender_id,
         legs=() if row.reported_by else tuple(legs),
+        rung=() if row.reported_by else tuple(rung),
     )
 
 

@@ -24,7 +24,7 @@ Cell = str | float | None
 
 HEADER: Final = (
     "call_id", "reported_by", "caller", "recipient", "callee", "conversation", "created_at", "answered_at", "ended_at",
-    "duration_s", "outcome", "reason", "ended_by",
+    "duration_s", "outcome", "reason", "ended_by", "rung",
     *(f"{side}_{figure}" for side in _SIDES for figure in _FIGURES),
 )  # fmt: skip
 
@@ -41,6 +41,7 @@ def cells(record: RecordReport) -> tuple[Cell, ...]:
         record.call_id, record.reported_by, record.caller_id, record.recipient_id, record.callee_id,
         record.conversation_id, _moment(record.created_at), _moment(record.answered_at), _moment(record.ended_at),
         record.duration, record.outcome, record.reason, record.ender_id,
+        "; ".join(rung.identity for rung in record.rung) or None,
         *(figure for side in _SIDES for figure in _figures(by_role.get(side))),
     )  # fmt: skip
 
