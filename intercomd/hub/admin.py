@@ -19,7 +19,17 @@ from intercomd.hub.administrators import LINK_LIFE_S, Purpose
 from intercomd.hub.authority import Authority, AuthorityError, Files
 from intercomd.hub.database import Database, DatabaseError, claimed, is_shared, path_of
 from intercomd.hub.estate import OVERLAP_S
-from intercomd.hub.office import MAX_LINE_BYTES, ORDER_LIMIT_S, Entry, Order, Result, Rule, carry_out, socket_path
+from intercomd.hub.office import (
+    MAX_LINE_BYTES,
+    ORDER_LIMIT_S,
+    READING,
+    Entry,
+    Order,
+    Result,
+    Rule,
+    carry_out,
+    socket_path,
+)
 from intercomd.hub.presence import Presence
 from intercomd.hub.rights import EVERYBODY, Action
 from intercomd.hub.sessions import DAY_S, INVITATION_LIFE_S
@@ -132,7 +142,7 @@ async def _perform_beside(hub: Hub, order: Order, password: str) -> Result:
     try:
         await look_elsewhere(database, presence)
         result = await carry_out(order, database, presence, time.time())
-        if result.ok and order.command != "list":
+        if result.ok and order.command not in READING:
             await database.announce(CHANNEL, DIRECTORY)
         return result
     finally:

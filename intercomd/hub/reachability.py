@@ -16,6 +16,7 @@ from intercomd.hub.directory import Role
 from intercomd.hub.gate import Gate
 from intercomd.hub.presence import Presence, Socket
 from intercomd.hub.routes import Route, Who
+from intercomd.hub.signalling import DEAD_S
 from intercomd.ids import IdentityId
 
 WRITE_EVERY_S: Final = 60.0
@@ -91,20 +92,28 @@ class Reachability:
         known = self._registry.directory
         identity = known.identities[who]
         devices = self._presence.online((who,))[who]
-        sockets = [socket for party in devices for socket in self._presence.at(party.endpoint)]
+        here = [socket for party in devices for socket in self._presence.at(party.endpoint)]
+        away = [self._presence.elsewhere[party.endpoint] for party in devices if not self._presence.at(party.endpoint)]
         return forms.Reach(
             id=who,
             name=identity.name,
             role="station" if identity.role is Role.STATION else "resident",
             online=bool(devices),
             devices=len(devices),
-            connected_since=min((socket.connected_at for socket in sockets), default=None),
-            last_proven=max((self._proven(socket) for socket in sockets), default=proven),
+            connected_since=min((socket.connected_at for socket in (*here, *away)), default=None),
+            last_proven=max(
+                (*map(self._proven, here), *(self._at_least(socket, now_s) for socket in away)), default=proven
+            ),
             in_call=self._registry.is_engaged(who),
             do_not_disturb=known.policy(who).is_quiet(now_s, self._minute(now_s)),
             push=self._can_push(who),
             banned=identity.banned,
         )
+
+    @staticmethod
+    def _at_least(socket: Socket, now_s: float) -> float:
+        """At another process of the hub, which would have dropped it after that much silence."""
+        return max(socket.connected_at, now_s - DEAD_S)
 
     def _proven(self, socket: Socket) -> float:
         return self._clock.now_s() - max(0.0, self._monotonic() - socket.heard_s)
