@@ -18,8 +18,8 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from intercomd import RELEASED_S
-from intercomd.link.trust import Known, Trust, trust
 from intercomd.link.hub_url import check_hub_url
+from intercomd.link.trust import Known, Trust, trust
 
 WORD: Final = "intercom-pairing"
 TIMEOUT_S: Final = 10.0
