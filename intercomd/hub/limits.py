@@ -23,6 +23,8 @@ OPENINGS = Rate(100.0, 1000.0)
 """WebSockets of one address, before anybody has said who it is: 0.5 ms of work each."""
 DOORS = Rate(0.5, 6.0)
 """Doors that one identity asks for: an impatient thumb, not a program."""
+WISHES = Rate(0.2, 6.0)
+"""Wishes of one identity not to be disturbed: each is written, and every process reads the directory anew."""
 PATIENCE = Rate(5.0, 100.0)
 """Refused requests of one connection: past these it is disconnected."""
 FRAMES = Rate(100.0, 500.0)

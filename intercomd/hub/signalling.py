@@ -49,7 +49,7 @@ from intercomd.hub.clock import HubClock
 from intercomd.hub.database import Database, DatabaseError
 from intercomd.hub.directory import Identity, digest
 from intercomd.hub.doors import Doors
-from intercomd.hub.limits import CONNECTS, EVENTS, OPENINGS, PATIENCE, Buckets
+from intercomd.hub.limits import CONNECTS, EVENTS, OPENINGS, PATIENCE, WISHES, Buckets
 from intercomd.hub.presence import Presence, Socket
 from intercomd.hub.transport import Refused
 from intercomd.hub.turn import IceOffer
@@ -105,6 +105,7 @@ class Signalling:
         self._connects = Buckets(CONNECTS)
         self._events = Buckets(EVENTS)
         self._patience = Buckets(PATIENCE)
+        self._wishes = Buckets(WISHES)
         self.is_stopping = False
         """No new calls and no new clients; those that are there are served to the end."""
         self.on_refusal: Callable[[Code], None] = lambda _code: None
@@ -280,6 +281,8 @@ class Signalling:
                 await self._return(socket)
                 return await self.doors.open(socket.endpoint, request)
             case SetDoNotDisturb():
+                if not self._wishes.take(socket.party.identity, self._monotonic()):
+                    return Reply(ok=False, code=Code.RATE_LIMITED, message="too many wishes; wait a moment")
                 await self.quieten(socket.party.identity, request.until)
                 return Reply(ok=True)
             case UploadRecords():

@@ -219,6 +219,14 @@ async def test_the_limit_is_by_identity_and_recovers(hub: Hub) -> None:
     assert (await hub.say("heartbeat", {"t": 1.0}, pause_s=1.0))["ok"]
 
 
+async def test_a_wish_for_quiet_is_written_a_few_times_a_minute(hub: Hub) -> None:
+    """Each is read by every process: nobody's thumb needs more."""
+    wish = GOOD["set_do_not_disturb"]
+    replies = [await hub.say("set_do_not_disturb", wish, pause_s=0.1) for _ in range(8)]
+    assert [reply.get("code") for reply in replies] == [None] * 6 + ["rate_limited"] * 2
+    assert (await hub.say("set_do_not_disturb", wish, pause_s=5.0))["ok"]
+
+
 async def test_who_goes_on_after_being_told_is_disconnected(hub: Hub) -> None:
     for _ in range(160):
         await hub.say("heartbeat", {"t": 1.0}, pause_s=0.0)

@@ -13,7 +13,7 @@ from tests.e2e.page.scene import ON_THE_PAGE, Scene
 
 pytestmark = ON_THE_PAGE
 
-TALK_S = 8.0
+TALK_S = 12.0
 """Its warning comes at half time."""
 
 
