@@ -91,6 +91,8 @@ def _partitions(merged: Path, work: Path, built: Image, disk_id: int) -> None:
         furnishing.state_files(work / "state")
         shutil.rmtree(merged / "boot" / "firmware")
         (merged / "boot" / "firmware").mkdir()
+        for copy in (*merged.glob("boot/vmlinuz-*"), *merged.glob("boot/initrd.img-*")):
+            copy.unlink()  # the FAT partition has it
         used = used_mib(merged)
         if used > ROOT_MIB * (1 - FREE_SHARE):
             raise SystemExit(f"image: the root takes {used} MiB of {ROOT_MIB}: raise ROOT_MIB in hw/image/__main__.py")

@@ -48,6 +48,8 @@ TEXTS = {
     "etc/sysctl.d/50-intercomd.conf": "kernel.panic=10\n",
 }
 LINKS = {
+    # SSH by sockets of its own making (AF_VSOCK); there is one SSH here, and only with a key from the card.
+    "etc/systemd/system-generators/systemd-ssh-generator": "/dev/null",
     "etc/intercomd/intercomd.toml": "/boot/firmware/intercomd.toml",
     "etc/asound.conf": f"{LIVE}/asound.conf",
     "etc/wpa_supplicant/wpa_supplicant-wlan0.conf": f"{LIVE}/wpa_supplicant.conf",
