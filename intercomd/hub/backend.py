@@ -37,6 +37,11 @@ class Backend(Protocol):
         """Raises `DatabaseError`."""
         ...
 
+    def statement(self) -> AbstractAsyncContextManager[AsyncConnection]:
+        """For one statement: where that saves round trips, without a transaction around it. Raises
+        `DatabaseError`."""
+        ...
+
     async def probe(self) -> None:
         """Write something that changes nothing. Raises `DatabaseError`."""
         ...

@@ -6,7 +6,7 @@ not work the other way round), and the suite runs on both."""
 
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -153,6 +153,10 @@ class Database:
             self.watch(time.monotonic() - began_s, True)
             raise
         self.watch(time.monotonic() - began_s, False)
+
+    def statement(self) -> AbstractAsyncContextManager[AsyncConnection]:
+        """For one statement, which needs no transaction around it. Raises `DatabaseError`."""
+        return self._backend.statement()
 
     async def probe(self) -> None:
         """Write something that changes nothing. Raises `DatabaseError`."""

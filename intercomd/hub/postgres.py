@@ -45,6 +45,7 @@ class Postgres:
         self.name = url.render_as_string(hide_password=True)
         self._url = url
         self._engine: AsyncEngine | None = None
+        self._autocommitting: AsyncEngine | None = None
         self._in_use = 0
         self._unused = asyncio.Event()
         try:
@@ -75,6 +76,8 @@ class Postgres:
                 },
             },
         )
+        # The same pool. To the driver this is an attribute of the connection, no word to the server.
+        self._autocommitting = self._engine.execution_options(isolation_level="AUTOCOMMIT")
         try:
             async with self._limited(MIGRATION_LIMIT_S) as connection:
                 await self._migrate(connection)
@@ -109,6 +112,11 @@ class Postgres:
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[AsyncConnection]:
         async with self._limited(TRANSACTION_LIMIT_S) as connection:
+            yield connection
+
+    @asynccontextmanager
+    async def statement(self) -> AsyncIterator[AsyncConnection]:
+        async with self._limited(TRANSACTION_LIMIT_S, autocommit=True) as connection:
             yield connection
 
     async def probe(self) -> None:
@@ -160,10 +168,11 @@ class Postgres:
             raise self._failed(error) from error
 
     @asynccontextmanager
-    async def _limited(self, limit_s: float) -> AsyncIterator[AsyncConnection]:
+    async def _limited(self, limit_s: float, *, autocommit: bool = False) -> AsyncIterator[AsyncConnection]:
         with self._using() as engine:
+            begin = self._autocommitting.begin if autocommit and self._autocommitting is not None else engine.begin
             try:
-                async with asyncio.timeout(limit_s), engine.begin() as connection:
+                async with asyncio.timeout(limit_s), begin() as connection:
                     yield connection
             except self._failures as error:
                 raise self._failed(error) from error

@@ -8,7 +8,7 @@ import fcntl
 import os
 import stat
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -106,6 +106,9 @@ class Sqlite:
                     yield self._connection
             except SQLAlchemyError as error:
                 raise DatabaseError(f"{self.path}: {reason(error)}") from error
+
+    def statement(self) -> AbstractAsyncContextManager[AsyncConnection]:
+        return self.transaction()
 
     async def probe(self) -> None:
         async with self.transaction() as connection:

@@ -13,8 +13,9 @@ import sqlalchemy as sa
 
 from intercomd.config import Config, Hub
 from intercomd.fakes.journal import FakeJournal
-from intercomd.hub import admin
+from intercomd.hub import admin, estate
 from intercomd.hub.database import Database
+from intercomd.hub.directory import Busy, Policy
 from intercomd.hub.server import HubServer
 from intercomd.hub.tables import call_members, call_records, calls, devices, leases, open_legs, outbox, processes
 from tests.e2e.hub_clients import ANSWER, LIMIT_S, OFFER, Household, enrol, household, settings, talk
@@ -60,7 +61,7 @@ class Estate:
 
 
 @asynccontextmanager
-async def estate(config: Hub, folder: Path, *stations: str, **changed: Any) -> AsyncIterator[Estate]:
+async def two_processes(config: Hub, folder: Path, *stations: str, **changed: Any) -> AsyncIterator[Estate]:
     tokens = await enrol(config, *stations)
     async with AsyncExitStack() as stack:
         running, ports = [], []
@@ -76,6 +77,16 @@ async def estate(config: Hub, folder: Path, *stations: str, **changed: Any) -> A
         for house in made.houses:
             stack.push_async_callback(house.close)
         yield made
+
+
+async def change(config: Hub, work: Callable[[Database], Awaitable[None]]) -> None:
+    """While no hub runs."""
+    database = Database(config.database_url)
+    await database.open()
+    try:
+        await work(database)
+    finally:
+        await database.close()
 
 
 async def ask(config: Hub, question: Callable[[Any], Awaitable[Any]]) -> Any:
@@ -164,6 +175,21 @@ async def test_what_is_revoked_at_one_ends_at_all(config: Hub, capsys: pytest.Ca
         assert not flat.gone.is_set()
 
 
+async def test_who_waits_at_one_process_rings_when_somebody_is_free_at_the_other(config: Hub) -> None:
+    await enrol(config, "flat")
+    await change(config, lambda database: estate.set_policy(database, "flat", Policy(busy=Busy.QUEUE)))
+    async with hubs(config, 2, "door", "gate", "flat") as (here, there):
+        door, gate, flat = await here.join("door"), await there.join("gate"), await here.join("flat")
+        await talk(door, flat, "c", "flat")
+        reply = await gate.call("initiate_call", {"callId": "d", "recipientId": "flat"})
+        assert reply["call"]["queuePosition"] == 1, reply
+        await door.call("end_call", {"callId": "c"})
+        await flat.hears("incoming_call", 2)
+        await gate.hears("call_initiated")
+        assert (await flat.call("accept_call", {"callId": "d"}))["call"]["phase"] == "connecting"
+        await gate.hears("call_accepted")
+
+
 async def test_the_door_of_a_station_at_the_other_process(config: Hub) -> None:
     """The command goes there and its answer comes back, or nothing is opened."""
     async with hubs(config, 2, "door", "flat") as (here, there):
@@ -191,7 +217,7 @@ async def test_the_door_of_a_station_at_the_other_process(config: Hub) -> None:
 
 async def test_killed_while_it_rings(config: Hub, tmp_path: Path) -> None:
     """The caller's process: it rings on, and the caller finds its call at the other one."""
-    async with estate(config, tmp_path, "door", "flat") as both:
+    async with two_processes(config, tmp_path, "door", "flat") as both:
         door, flat = await both.houses[0].join("door"), await both.houses[1].join("flat")
         await door.call("initiate_call", {"callId": "c", "recipientId": "flat"})
         await flat.hears("incoming_call")
@@ -210,7 +236,7 @@ async def test_killed_while_it_rings(config: Hub, tmp_path: Path) -> None:
 
 async def test_killed_in_a_call(config: Hub, tmp_path: Path) -> None:
     """The other side hears that its peer is away, when the lease is over, and that it is back."""
-    async with estate(config, tmp_path, "door", "flat") as both:
+    async with two_processes(config, tmp_path, "door", "flat") as both:
         door, flat = await both.houses[0].join("door"), await both.houses[1].join("flat")
         await talk(door, flat, "c", "flat")
         await both.kill(1)
@@ -225,7 +251,7 @@ async def test_killed_in_a_call(config: Hub, tmp_path: Path) -> None:
 
 
 async def test_the_lease_of_a_call_is_kept_by_whoever_is_there(config: Hub, tmp_path: Path) -> None:
-    async with estate(config, tmp_path, "door", "flat", ring_timeout_s=2) as both:
+    async with two_processes(config, tmp_path, "door", "flat", ring_timeout_s=2) as both:
         door, _ = await both.houses[0].join("door"), await both.houses[0].join("flat")
         await door.call("initiate_call", {"callId": "c", "recipientId": "flat"})
         await both.kill(0)
@@ -269,7 +295,7 @@ async def one_call(caller: Steadfast, callee: Steadfast, outcomes: dict[str, str
 async def test_no_call_is_lost_or_doubled(config: Hub, tmp_path: Path, postgres: Cluster) -> None:
     """Fifty calls between the processes; PostgreSQL crashes and comes back, and one process is killed."""
     names = [f"{side}{number}" for number in range(CALLS) for side in ("caller", "callee")]
-    async with estate(config, tmp_path, *names) as both:
+    async with two_processes(config, tmp_path, *names) as both:
         ports = (both.ports, both.ports[::-1])
         clients = {name: Steadfast(name, both.tokens[name], ports[index // 2 % 2]) for index, name in enumerate(names)}
         outcomes: dict[str, str] = {}

@@ -78,7 +78,7 @@ class Attendance:
             "name": party.name, "role": party.role, "capabilities": " ".join(sorted(newest.capabilities)),
             "connected_at": newest.connected_at,
         }  # fmt: skip
-        async with self._database.transaction() as connection:
+        async with self._database.statement() as connection:
             await connection.execute(statements.ARRIVE, [row])
 
     async def look_elsewhere(self) -> None:

@@ -72,7 +72,7 @@ class Outbox:
     async def _deliver_some(self) -> bool:
         """Whether there was anything."""
         waiting = {"process": self._process, "done": self._delivered}
-        async with self._database.transaction() as connection:
+        async with self._database.statement() as connection:
             rows = (await connection.execute(statements.WAITING, waiting)).all()
         for row in rows:
             self._delivered.append(row.id)
@@ -85,6 +85,6 @@ class Outbox:
         delivered = set(self._delivered)
         if not delivered:
             return
-        async with self._database.transaction() as connection:
+        async with self._database.statement() as connection:
             await connection.execute(statements.DONE, {"done": list(delivered)})
         self._delivered = [number for number in self._delivered if number not in delivered]

@@ -79,7 +79,7 @@ class Process:
             await connection.execute(statements.FORGET_NOTICES, {"kept_s": NOTICES_KEPT_S})
 
     async def _take(self, statement: Executable) -> bool:
-        async with self._database.transaction() as connection:
+        async with self._database.statement() as connection:
             before_s = time.monotonic()
             now_s = (await connection.execute(statement, {"process": self.id, "life_s": LEASE_S})).scalar()
             after_s = time.monotonic()
