@@ -12,13 +12,15 @@ import pytest
 import sqlalchemy as sa
 
 from intercomd.config import Config, Hub
+from intercomd.errors import ErrorCode
 from intercomd.fakes.journal import FakeJournal
 from intercomd.hub import admin, estate
 from intercomd.hub.database import Database
 from intercomd.hub.directory import Busy, Policy
 from intercomd.hub.server import HubServer
+from intercomd.hub.shared.process import Buried
 from intercomd.hub.tables import call_members, call_records, calls, devices, leases, open_legs, outbox, processes
-from tests.e2e.hub_clients import ANSWER, LIMIT_S, OFFER, Household, enrol, household, settings, talk
+from tests.e2e.hub_clients import ANSWER, LIMIT_S, OFFER, Household, enrol, household, settings, talk, until
 from tests.e2e.steadfast import Steadfast
 from tests.e2e.test_hub_process import free_port, process, write_config
 from tests.postgres import Cluster
@@ -259,6 +261,37 @@ async def test_the_lease_of_a_call_is_kept_by_whoever_is_there(config: Hub, tmp_
             while not (found := await rows(config, call_records)):
                 await asyncio.sleep(0.1)
         assert [(row["call_id"], row["reason"]) for row in found] == [("c", "timeout")]
+
+
+async def test_one_that_was_taken_for_dead_ends(config: Hub) -> None:
+    """The others have marked its devices absent: it must not go on as if it had them."""
+    async with HubServer(config, FakeJournal()) as hub:
+        await change(config, bury)
+        with pytest.raises(Buried):
+            await asyncio.wait_for(hub.failed(), LIMIT_S)
+
+
+async def bury(database: Database) -> None:
+    async with database.transaction() as connection:
+        await connection.execute(sa.delete(processes))
+
+
+async def test_while_postgres_is_away_callers_are_told_to_try_again(config: Hub, postgres: Cluster) -> None:
+    tokens, journal = await enrol(config, "door", "flat"), FakeJournal()
+    async with HubServer(config, journal) as hub, household(hub.port, tokens) as people:
+        door, flat = await people.join("door"), await people.join("flat")
+        await talk(door, flat, "c", "flat")
+        await asyncio.to_thread(postgres.crash)
+        try:
+            assert (await door.call("end_call", {"callId": "c"}))["code"] == "try_again"
+        finally:
+            await asyncio.to_thread(postgres.start)
+        async with asyncio.timeout(LIMIT_S):
+            while not (await door.call("end_call", {"callId": "c"}))["ok"]:
+                await asyncio.sleep(0.1)
+        await flat.hears("call_ended")
+        await until(lambda: ErrorCode.STORE_RECOVERED in journal.codes or ErrorCode.STORE_FAILING not in journal.codes)
+    assert [(row["call_id"], row["reason"]) for row in await rows(config, call_records)] == [("c", "completed")]
 
 
 # -------------------------------------------------------------------------------------------- everything at once
