@@ -11,6 +11,10 @@ mount --make-rprivate /
 # nspawn wants one pure hierarchy, which the machine itself need not have.
 while mountpoint -q /sys/fs/cgroup; do umount -R /sys/fs/cgroup; done
 mount -t cgroup2 cgroup2 /sys/fs/cgroup
+# A group of its own: units of the same name in two containers would share one, and neither could see it empty.
+find /sys/fs/cgroup -maxdepth 1 -name 'intercom-??????' -mmin +1 -exec grep -qx 'populated 0' '{}/cgroup.events' ';' \
+    -exec find '{}' -depth -type d -exec rmdir '{}' ';' ';' 2>/dev/null || true
+echo 0 >"$(mktemp -d /sys/fs/cgroup/intercom-XXXXXX)/cgroup.procs"
 mkdir -p "$upper" "$work" "$merged"
 mount -t overlay overlay -o "lowerdir=$lower,upperdir=$upper,workdir=$work" "$merged"
 exec "$@"
