@@ -113,6 +113,13 @@ def test_lists_of_exceptions_need_reasons(tmp_path: Path) -> None:
         allowed_warnings(bare)
 
 
+def test_ci_stays_within_an_hour() -> None:
+    """Also where each part takes all the time that it may."""
+    limits = [int(limit) for limit in re.findall(r"\bpart (\d+) ", (ROOT / ".ci" / "run").read_text())]
+    assert len(limits) == 7
+    assert sum(limits) <= 3600
+
+
 def test_the_lists_themselves() -> None:
     assert all(entry.message for entry in allowed_warnings())
     assert known_missing().keys() <= PROBES.keys()
