@@ -378,6 +378,16 @@ class Hub(Table, frozen=True):
             description="The hub's address in residents' links; empty: made from `listen` and `port`.",
         ),
     ] = ""
+    push_subject: Annotated[
+        str,
+        Meta(
+            max_length=255,
+            pattern="^((mailto:[^@ ]+@|https://)[^ ]+)?$",
+            extra={"allowed": "mailto: and an address, or a URL with https://, or empty"},
+            description="Whom the push services of browsers may write to. With it phones ring while the page is "
+            "closed, if their owners wish; the page must be reached by https. Empty: nothing is pushed.",
+        ),
+    ] = ""
     polling: Annotated[
         bool,
         Meta(

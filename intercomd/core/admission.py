@@ -27,7 +27,8 @@ class Admission:
     """`free` is where it can ring, in whichever round; `busy` says that somebody of the members is in another
     call (connected or not); `engaged` is the open call that the caller's own device already has a part in.
     `rounds`: who is rung one after another, all at once where there are none. `quiet`: somebody is not to be
-    disturbed. `position`: the place in the queue that the caller would get, None where it cannot wait."""
+    disturbed. `position`: the place in the queue that the caller would get, None where it cannot wait.
+    `wakeable`: whose phone can be woken to ring, though it may have no connection."""
 
     members: tuple[IdentityId, ...] = ()
     free: tuple[Party, ...] = ()
@@ -38,6 +39,7 @@ class Admission:
     rounds: tuple[Round, ...] = ()
     quiet: bool = False
     position: int | None = None
+    wakeable: tuple[IdentityId, ...] = ()
 
 
 def open_legs(calls: Iterable[HubCall]) -> dict[Endpoint, HubCall]:
@@ -57,22 +59,26 @@ def admit(
     rounds: Iterable[Round] = (),
     silence: Silence = nobody,
     position: int | None = None,
+    reachable: Silence = nobody,
 ) -> Admission:
     """Gather the facts for an `Initiated` event. The caller itself is never rung, on none of its devices;
-    nobody is rung twice, in the first of the rounds that name them. `members` are those of all rounds."""
+    nobody is rung twice, in the first of the rounds that name them. `members` are those of all rounds.
+    `reachable`: whether a phone of theirs can be woken; who is in a call is not."""
     rung = tuple(dict.fromkeys(member for member in members if member != caller.identity))
     loud = tuple(member for member in rung if not silence(member))
     talkers = frozenset(loud)
+    engaged = {endpoint.identity for endpoint in legs if endpoint.identity in talkers}
     return Admission(
         rung,
         free_parties(legs, online, loud),
-        any(endpoint.identity in talkers for endpoint in legs),
+        bool(engaged),
         allowed and bool(rung),
         legs.get(caller),
         recipient_name,
         tuple(_once(rounds, frozenset(rung))),
         len(loud) < len(rung),
         position,
+        tuple(member for member in loud if member not in engaged and reachable(member)),
     )
 
 

@@ -14,7 +14,7 @@ from intercomd.core.admission import Admission
 from intercomd.core.legs import MAX_LEGS, HubCall, Leg, LegState, Party, Round
 from intercomd.core.notices import call_cancelled, call_failed, call_initiated, call_queued, incoming_call
 from intercomd.core.protocol import EndReason, HubPhase
-from intercomd.core.switchboard import Reviewed, Step, Tell, armed, changed, closed, left, tell
+from intercomd.core.switchboard import Reviewed, Step, Tell, Unreached, armed, changed, closed, left, tell
 
 
 def begin(call: HubCall, now_s: float, admission: Admission) -> Step:
@@ -22,7 +22,7 @@ def begin(call: HubCall, now_s: float, admission: Admission) -> Step:
     if not admission.allowed:
         return failed(call, now_s, EndReason.NOT_ALLOWED)
     rounds = admission.rounds or (Round(admission.members, call.limits.ring_s),)
-    call = replace(call, rounds=rounds)
+    call = replace(call, rounds=rounds, wakeable=admission.wakeable)
     ringing = next_round(call, now_s, admission.free)
     if ringing is not None:
         after, tells = announce(ringing, now_s)
@@ -35,13 +35,13 @@ def begin(call: HubCall, now_s: float, admission: Admission) -> Step:
 
 
 def next_round(call: HubCall, now_s: float, free: tuple[Party, ...]) -> HubCall | None:
-    """The call as it rings in the first round to come in which somebody is free; None if there is no such
-    round. Nobody has been told."""
+    """The call as it rings in the first round to come in which somebody is free, or can be woken; None if
+    there is no such round. Nobody has been told."""
     for index, turn in enumerate(call.rounds):
         members = frozenset(turn.members)
         legs = tuple(Leg(party, rung_at=now_s) for party in free if party.identity in members)
         legs = legs[: MAX_LEGS - len(call.callees)]
-        if legs:
+        if legs or not members.isdisjoint(call.wakeable):
             return armed(
                 replace(
                     call,
@@ -111,6 +111,20 @@ def reviewed(call: HubCall, event: Reviewed) -> Step:
     if event.quiet:
         return failed(call, event.now_s, EndReason.DO_NOT_DISTURB)
     return (call, ()) if event.position == call.position else _place(call, event.now_s, event.position)
+
+
+def unreached(call: HubCall, event: Unreached) -> Step:
+    """Whom no push message reaches is not waited for."""
+    if call.phase is not HubPhase.RINGING or not set(event.identities).intersection(call.wakeable):
+        return call, ()
+    left_over = tuple(member for member in call.wakeable if member not in event.identities)
+    after = replace(call, wakeable=left_over)
+    if after.position is not None or after.ringing or after.awaited:
+        return changed(after, ())
+    onward = hunt_on(after, event.now_s, event.free)
+    if onward is not None:
+        return changed(*onward)
+    return given_up(after, event.now_s, EndReason.OFFLINE)
 
 
 def _place(call: HubCall, now_s: float, position: int) -> Step:

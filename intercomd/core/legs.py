@@ -102,7 +102,8 @@ class HubCall(msgspec.Struct, frozen=True, omit_defaults=True, cache_hash=True):
 
     `members` are all whom the call may ring, now or later; `turn` is the round that rings (None, in calls of
     a former version: all of them), `rounds` those still to come. `position` is the caller's place in the
-    queue, None when it does not wait; `talk_until_s` the end of the talk, kept while an epoch is set up."""
+    queue, None when it does not wait; `talk_until_s` the end of the talk, kept while an epoch is set up.
+    `wakeable` are the members whose phone can be woken, whether a device of theirs is connected or not."""
 
     call_id: CallId
     caller: Leg
@@ -130,6 +131,7 @@ class HubCall(msgspec.Struct, frozen=True, omit_defaults=True, cache_hash=True):
     queued_at: float | None = None
     talk_until_s: float = 0.0
     warned: bool = False
+    wakeable: tuple[IdentityId, ...] = ()
 
     @property
     def callee(self) -> Leg | None:
@@ -146,6 +148,18 @@ class HubCall(msgspec.Struct, frozen=True, omit_defaults=True, cache_hash=True):
         if self.phase is not HubPhase.RINGING or self.position is not None:
             return ()
         return self.members if self.turn is None else self.turn.members
+
+    @property
+    def woken(self) -> tuple[IdentityId, ...]:
+        """Those of them whose phone is to ring: nobody speaks for them yet."""
+        declined = {leg.party.identity for leg in self.callees if leg.state is LegState.LEFT}
+        return tuple(member for member in self.rings_at if member in self.wakeable and member not in declined)
+
+    @property
+    def awaited(self) -> tuple[IdentityId, ...]:
+        """Those of them of whom no device is there yet."""
+        rung = {leg.party.identity for leg in self.callees}
+        return tuple(member for member in self.woken if member not in rung)
 
     @property
     def pending(self) -> tuple[IdentityId, ...]:
@@ -218,7 +232,7 @@ def _open_view(call: HubCall, peer_present: bool) -> CallState:
         callee_id=callee.party.identity if callee else None,
         caller_name=call.caller.party.name,
         callee_name=callee.party.name if callee else call.recipient_name,
-        peer_present=peer_present or call.phase is HubPhase.ENDED or call.position is not None,
+        peer_present=peer_present or call.phase is HubPhase.ENDED or call.position is not None or bool(call.awaited),
         answered_at=call.answered_at,
         ended_at=call.ended_at,
         end_reason=call.end_reason,

@@ -64,6 +64,7 @@ from intercomd.core.switchboard import (
     SwitchEffect,
     SwitchEvent,
     Tell,
+    Unreached,
     Vanished,
     answer,
     armed,
@@ -105,6 +106,8 @@ def handle(call: HubCall | None, event: SwitchEvent) -> tuple[HubCall | None, tu
             return attendance.lease_expired(call, event)
         case Reviewed():
             return hunting.reviewed(call, event)
+        case Unreached():
+            return hunting.unreached(call, event)
         case Restored():
             return attendance.restored(call, event.now_s)
         case _:
@@ -121,7 +124,7 @@ def _unknown(event: SwitchEvent) -> tuple[HubCall | None, tuple[SwitchEffect, ..
         case Requested():
             message = "the hub does not know this call"
             return None, (Answer(Reply(ok=False, code=Code.NOT_FOUND, message=message)),)
-        case Vanished() | Returned() | LeaseExpired() | Reviewed() | Restored():
+        case Vanished() | Returned() | LeaseExpired() | Reviewed() | Unreached() | Restored():
             return None, ()
         case _:
             assert_never(event)
@@ -294,7 +297,7 @@ def _reject(call: HubCall, leg: Leg, event: Requested, reason: str | None) -> St
     )
     rejected = replace(call, callees=callees)
     rejected, cancelled = tell(rejected, siblings, lambda now, _: call_cancelled(now, EndReason.ANSWERED_ELSEWHERE))
-    if rejected.ringing:
+    if rejected.ringing or rejected.awaited:
         return changed(rejected, cancelled, answer(rejected, leg.endpoint))
     onward = hunting.hunt_on(rejected, now_s, event.free)
     if onward is not None:

@@ -109,13 +109,22 @@ class Reviewed:
 
 
 @dataclass(frozen=True, slots=True)
+class Unreached:
+    """No phone of these could be woken. `free`: where the call could ring next."""
+
+    now_s: float
+    identities: tuple[IdentityId, ...]
+    free: tuple[Party, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Restored:
     """The hub has started and read this call: nobody is connected yet."""
 
     now_s: float
 
 
-SwitchEvent = Initiated | Requested | Vanished | Returned | LeaseExpired | Reviewed | Restored
+SwitchEvent = Initiated | Requested | Vanished | Returned | LeaseExpired | Reviewed | Unreached | Restored
 
 
 # ------------------------------------------------------------------------------------------------ effects

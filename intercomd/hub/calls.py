@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from datetime import UTC, tzinfo
 from typing import Any
 
-from intercomd.core.admission import Silence
+from intercomd.core.admission import Silence, nobody
 from intercomd.core.legs import Endpoint, HubCall, Limits, Party
 from intercomd.core.protocol import CallState, Code, HubPhase, InitiateCall, KnownCall, Notice, Reply
 from intercomd.core.switchboard import CallRequest
@@ -61,6 +61,8 @@ class Calls(ABC):
         """Hears of each new state when it is written."""
         self.on_measured: OnMeasured = lambda _figures: None
         """Hears of the figures that are kept with records."""
+        self.reachable: Silence = nobody
+        """Whose phone can be woken by a push message."""
         self.on_directory: Callable[[], Awaitable[None]] = _nothing
         """Awaited when another process has changed the directory."""
         self.on_asked: Asked = _unheard
@@ -132,6 +134,10 @@ class Calls(ABC):
     @abstractmethod
     def vanished(self, endpoint: Endpoint) -> None:
         """The last socket of this device is gone."""
+
+    @abstractmethod
+    def unreached(self, call_id: CallId, identities: tuple[IdentityId, ...]) -> None:
+        """No phone of these could be woken for this call."""
 
     @abstractmethod
     def leave(self, endpoint: Endpoint) -> None:

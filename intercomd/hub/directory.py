@@ -18,6 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from intercomd.hub.database import Database, identities, members, rights, tokens
 from intercomd.hub.rights import EVERYBODY, Action, Right, Rights, memberships
+from intercomd.hub.tables import push_subscriptions
 from intercomd.ids import IdentityId
 
 TOKEN_BYTES = 32
@@ -120,6 +121,8 @@ class Directory:
     ringing: Mapping[IdentityId, Group] = field(default_factory=dict)
     rights: Rights = field(default_factory=Rights)
     memberships: Mapping[IdentityId, frozenset[IdentityId]] = field(default_factory=dict)
+    subscribed: Mapping[IdentityId, tuple[bytes, ...]] = field(default_factory=dict)
+    """The sessions (SHA-256) whose browser takes push messages."""
 
     def by_token(self, token: str) -> Identity | None:
         """Whose token this is; nobody's, if that one is banned. The hash is looked up, so timing tells nothing about
@@ -138,6 +141,11 @@ class Directory:
         """Whether what a client has shown still lets it in: revocation takes it away, and so does a ban."""
         identity = self._holder(sha256)
         return identity is not None and not identity.banned
+
+    def can_push(self, identity: IdentityId, now_s: float) -> bool:
+        """Whether a browser of theirs can be woken, though no page is open."""
+        sessions = (self.sessions.get(sha256) for sha256 in self.subscribed.get(identity, ()))
+        return any(session and now_s < session.expires_at and not session.identity.banned for session in sessions)
 
     def is_banned(self, token: str, session: str) -> bool:
         """Whether this token, or this session, would let in somebody who is banned."""
@@ -205,6 +213,7 @@ async def read(database: Database) -> Directory:
         pairs = (await connection.execute(sa.select(members).order_by(*order))).all()
         secrets_ = (await connection.execute(sa.select(tokens))).all()
         rules = (await connection.execute(sa.select(rights))).all()
+        woken = (await connection.execute(sa.select(push_subscriptions))).all()
     known = {IdentityId(row.id): _identity(row) for row in people}
     groups = _groups(pairs)
     by_token = {identity.token_sha256: identity for identity in known.values() if identity.token_sha256}
@@ -230,6 +239,7 @@ async def read(database: Database) -> Directory:
             )
         ),
         memberships=memberships(groups),
+        subscribed=_subscribed(woken),
     )
 
 
@@ -244,6 +254,13 @@ def _groups(pairs: Iterable[sa.Row[Any]]) -> dict[IdentityId, tuple[IdentityId, 
     for pair in pairs:
         groups[IdentityId(pair.group_id)] = (*groups.get(IdentityId(pair.group_id), ()), IdentityId(pair.member_id))
     return groups
+
+
+def _subscribed(rows: Iterable[sa.Row[Any]]) -> dict[IdentityId, tuple[bytes, ...]]:
+    found: dict[IdentityId, tuple[bytes, ...]] = {}
+    for row in rows:
+        found[IdentityId(row.identity)] = (*found.get(IdentityId(row.identity), ()), row.session_sha256)
+    return found
 
 
 def _policy(row: sa.Row[Any]) -> Policy:

@@ -23,7 +23,7 @@ from intercomd.hub.directory import (
     check_name,
 )
 from intercomd.hub.rights import EVERYBODY, Action, Right
-from intercomd.hub.tables import identities, members, pairings, rights, tokens
+from intercomd.hub.tables import identities, members, pairings, push_subscriptions, rights, tokens
 from intercomd.ids import IdentityId
 
 OVERLAP_S: Final = 24 * 3600.0
@@ -109,6 +109,7 @@ async def remove(database: Database, name: str) -> None:
         for table, mine in (
             (tokens, tokens.c.identity == name),
             (pairings, pairings.c.station == name),
+            (push_subscriptions, push_subscriptions.c.identity == name),
             (members, (members.c.group_id == name) | (members.c.member_id == name)),
             (rights, (rights.c.subject == name) | (rights.c.object == name)),
             (identities, identities.c.id == name),

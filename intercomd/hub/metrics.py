@@ -25,6 +25,7 @@ from intercomd import __version__
 from intercomd.core.legs import Endpoint, HubCall
 from intercomd.core.outcome import outcome
 from intercomd.core.protocol import REQUESTS, Code, EndReason, HubPhase, OpenDoor
+from intercomd.hub.courier import Outcome
 from intercomd.hub.directory import Role
 from intercomd.hub.doors import OPENED
 from intercomd.hub.figures import loss_ratio
@@ -85,6 +86,7 @@ class Metrics:
             registry, "intercom_event_loop_lag_seconds", "By how much the event loop comes late to a tick.", _PROMPT_S
         )
         self._doors = _doors_counter(registry)
+        self._pushes = _pushes_counter(registry)
 
     def exposition(self) -> bytes:
         """In Prometheus' text format; its media type is `CONTENT_TYPE`."""
@@ -147,6 +149,10 @@ class Metrics:
             self.refused(code)
         if event == OpenDoor.event:
             self._doors.labels(code.value if code is not None else OPENED).inc()
+
+    def pushed(self, came_of_it: Outcome) -> None:
+        """A message was taken to a push service, or was not."""
+        self._pushes.labels(came_of_it.value).inc()
 
     def committed(self, took_s: float, failed: bool) -> None:
         if failed:
@@ -225,6 +231,16 @@ def _doors_counter(registry: CollectorRegistry) -> Counter:
         doors.labels(code.value)
     doors.labels(OPENED)
     return doors
+
+
+def _pushes_counter(registry: CollectorRegistry) -> Counter:
+    pushes = Counter(
+        "intercom_pushes_total", "Messages for browsers' push services, by what came of them.", ("outcome",),
+        registry=registry,
+    )  # fmt: skip
+    for came_of_it in Outcome:
+        pushes.labels(came_of_it.value)
+    return pushes
 
 
 def _refusals_counter(registry: CollectorRegistry) -> Counter:

@@ -29,6 +29,7 @@ from intercomd.core.switchboard import (
     SwitchEffect,
     SwitchEvent,
     Tell,
+    Unreached,
     Vanished,
 )
 from intercomd.errors import ErrorCode
@@ -125,6 +126,7 @@ class Registry(Calls):
             recipient,
             self._limits,
             self._silence(now_s),
+            self.reachable,
         )
         event = Initiated(now_s, call_id, caller, recipient, admission, self._limits, request.conversation_id)
         return await self._decide(call_id, event)
@@ -183,6 +185,10 @@ class Registry(Calls):
         call = self._ledger.legs.get(endpoint)
         if call is not None:
             self._decide(call.call_id, Vanished(self._clock.now_s(), endpoint))
+
+    def unreached(self, call_id: CallId, identities: tuple[IdentityId, ...]) -> None:
+        now_s = self._clock.now_s()
+        self._decide(call_id, Unreached(now_s, identities, self._free(call_id, now_s)))
 
     def leave(self, endpoint: Endpoint) -> None:
         """Take this device out of its call, as if it had hung up. Where it only rings, it is left to ring: a refusal

@@ -210,7 +210,8 @@ class Residents:
 
     def _is_online(self, who: Identity, entry: IdentityId) -> bool:
         others = tuple(member for member in self._registry.directory.resolve(entry) if member != who.id)
-        return any(self._presence.online(others).values())
+        here = any(self._presence.online(others).values())
+        return here or any(self._registry.reachable(member) for member in others)
 
     async def _prolong(self, response: web.Response, token: str) -> None:
         """At most once a day; a database that cannot be written leaves the session as it was."""

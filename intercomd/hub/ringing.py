@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from intercomd.config import Hub
 from intercomd.core import waiting
-from intercomd.core.admission import Admission, Online, Silence, admit
+from intercomd.core.admission import Admission, Online, Silence, admit, nobody
 from intercomd.core.legs import STANDARD, Endpoint, HubCall, Limits, Round
 from intercomd.hub.directory import Busy, Directory, RingMode
 from intercomd.ids import IdentityId
@@ -83,8 +83,10 @@ def admission(
     recipient: IdentityId,
     limits: Limits,
     silent: Silence,
+    reachable: Silence = nobody,
 ) -> Admission:
-    """The facts for an `Initiated` event. `queued`: the calls that wait for somebody."""
+    """The facts for an `Initiated` event. `queued`: the calls that wait for somebody.
+    `reachable`: whose phone can be woken."""
     turns = rounds(directory, recipient, limits.ring_s)
     members = tuple(member for turn in turns for member in turn.members)
     may_wait = directory.policy(recipient).busy is Busy.QUEUE
@@ -98,6 +100,7 @@ def admission(
         rounds=turns,
         silence=_everybody if silent(recipient) else silent,
         position=waiting.place(queued, recipient, limits.queue_length) if may_wait else None,
+        reachable=reachable,
     )
 
 

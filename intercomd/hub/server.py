@@ -13,7 +13,7 @@ from typing import Any
 from aiohttp import web
 
 from intercomd.config import Hub
-from intercomd.core.legs import Endpoint, Limits
+from intercomd.core.legs import Endpoint, HubCall, Limits
 from intercomd.core.protocol import HUB_HEARTBEAT_EVENT, MAX_MESSAGE_BYTES, IceServer, Notice
 from intercomd.errors import ErrorCode
 from intercomd.hub import assets, directory, estate, openapi, proxies, ringing, routes, survey
@@ -21,6 +21,7 @@ from intercomd.hub.assets import Page
 from intercomd.hub.bundle import PageError
 from intercomd.hub.calls import Calls
 from intercomd.hub.clock import HubClock
+from intercomd.hub.courier import Courier
 from intercomd.hub.database import Database, DatabaseError
 from intercomd.hub.doors import Doors, Offered
 from intercomd.hub.metrics import Metrics
@@ -28,6 +29,7 @@ from intercomd.hub.office import Office
 from intercomd.hub.operations import Operations
 from intercomd.hub.presence import Presence, Socket
 from intercomd.hub.pulse import Pulse
+from intercomd.hub.push import Push
 from intercomd.hub.registry import Registry
 from intercomd.hub.reports import Reports
 from intercomd.hub.residents import Residents
@@ -76,7 +78,9 @@ class HubServer:
         database_password: str = "",
         limits: Limits | None = None,
         clock: HubClock | None = None,
+        push_anywhere: bool = False,
     ) -> None:
+        """`push_anywhere`: also to push services without TLS and in this network, for tests."""
         self._settings = settings
         self._journal = journal
         self._clock = clock or HubClock()
@@ -115,9 +119,16 @@ class HubServer:
             self._database, self._registry, self._presence, self._metrics, self._pulse, metrics_token=metrics_token,
             describe=lambda: openapi.document(self.routes),
         )  # fmt: skip
+        self._push = Push(
+            settings.push_subject, self._database, self._registry, self._clock, self._site,
+            courier=Courier(anywhere=push_anywhere), on_change=self._directory_changed,
+            on_outcome=self._metrics.pushed,
+        )  # fmt: skip
+        self._registry.reachable = self._push.can_reach
         self._stewardship = Stewardship(
             settings, self._database, self._registry, self._presence, self._clock, self._site, journal,
             zone=zone, port=lambda: self.port, on_change=self._directory_changed,
+            can_push=self._push.can_reach,
         )  # fmt: skip
         self._signalling.on_gone = self._stewardship.reachability.went
         self._retention = Retention(self._database, settings.retention_days, self._clock.now_s, journal)
@@ -126,6 +137,7 @@ class HubServer:
             *self._web.routes(),
             *self._operations.routes(),
             *self._residents.routes(),
+            *self._push.routes(),
             *self._stewardship.routes(),
             *Reports(self._database, self._stewardship.gate).routes(),
         )
@@ -185,7 +197,12 @@ class HubServer:
     def _observe(self) -> None:
         """What happens is counted."""
         metrics = self._metrics
-        self._registry.on_change = lambda before, after: metrics.changed(before, after, self._clock.now_s())
+
+        def changed(before: HubCall | None, after: HubCall) -> None:
+            metrics.changed(before, after, self._clock.now_s())
+            self._push.changed(before, after)
+
+        self._registry.on_change = changed
         self._registry.on_measured = metrics.measured
         self._database.watch = metrics.committed
         self._signalling.on_refusal = metrics.refused
@@ -201,6 +218,7 @@ class HubServer:
         await self._stewardship.open()
         stack.push_async_callback(self._stewardship.close)
         await self._read_directory()
+        await self._push.open()
         await self._registry.load()
         stack.push_async_callback(self._end_tasks)
         self._tasks = [
@@ -211,6 +229,7 @@ class HubServer:
             asyncio.create_task(self._retention.run(), name="hub retention"),
         ]
         stack.push_async_callback(self._registry.drain, DRAIN_LIMIT_S)
+        stack.push_async_callback(self._push.close)
         if not self._database.is_shared:
             office = Office(self._database, self._presence, self._clock.now_s, self._directory_changed)
             await office.open()

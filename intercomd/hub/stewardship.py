@@ -23,6 +23,7 @@ from intercomd.hub.reachability import Reachability
 from intercomd.hub.routes import Route
 from intercomd.hub.site import Site
 from intercomd.hub.tls import Tls
+from intercomd.ids import IdentityId
 from intercomd.ports import Journal
 
 LOOK_AT_LEAST_EVERY_S: Final = 60.0
@@ -30,7 +31,8 @@ LOOK_AT_LEAST_EVERY_S: Final = 60.0
 
 
 class Stewardship:
-    """`run()` must be running. `port`: the one that the hub listens on; `on_change` is awaited after each change."""
+    """`run()` must be running. `port`: the one that the hub listens on; `on_change` is awaited after each change;
+    `can_push`: whether somebody's phone can be woken."""
 
     def __init__(
         self,
@@ -45,6 +47,7 @@ class Stewardship:
         zone: tzinfo,
         port: Callable[[], int],
         on_change: Callable[[], Awaitable[None]],
+        can_push: Callable[[IdentityId], bool],
     ) -> None:
         self._database = database
         self._clock = clock
@@ -56,7 +59,7 @@ class Stewardship:
         self.authority = Authority()
         self.tls = Tls(settings, clock.now_s, journal)
         self.reachability = Reachability(
-            database, registry, presence, self.gate, clock, minute=self._minute
+            database, registry, presence, self.gate, clock, can_push=can_push, minute=self._minute
         )  # fmt: skip
 
         def url() -> str:

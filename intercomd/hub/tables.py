@@ -92,6 +92,24 @@ pairings = sa.Table(
     sa.Column("created_at", sa.Float, nullable=False),
     sa.Column("expires_at", sa.Float, nullable=False),
 )
+push_subscriptions = sa.Table(
+    "push_subscriptions",
+    metadata,
+    # A browser that can be woken: it lasts as long as the session in `tokens` of which this is the hash.
+    sa.Column("session_sha256", sa.LargeBinary, primary_key=True),
+    sa.Column("identity", sa.String, nullable=False, index=True),
+    sa.Column("endpoint", sa.String, nullable=False),
+    sa.Column("p256dh", sa.LargeBinary, nullable=False),
+    sa.Column("auth", sa.LargeBinary, nullable=False),
+    sa.Column("created_at", sa.Float, nullable=False),
+)
+push_keys = sa.Table(
+    "push_keys",
+    metadata,
+    # The hub's own, one row: push services know it by this key.
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("private_der", sa.LargeBinary, nullable=False),
+)
 calls = sa.Table(
     "calls",
     metadata,

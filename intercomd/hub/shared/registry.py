@@ -19,7 +19,7 @@ from intercomd.core import waiting
 from intercomd.core.admission import concerned, free_parties
 from intercomd.core.legs import Endpoint, HubCall, Limits, Party, view
 from intercomd.core.protocol import CallState, EndCall, HubPhase, InitiateCall, KnownCall, Reply
-from intercomd.core.switchboard import CallRequest, Initiated, LeaseExpired, Requested, Returned, Vanished
+from intercomd.core.switchboard import CallRequest, Initiated, LeaseExpired, Requested, Returned, Unreached, Vanished
 from intercomd.errors import ErrorCode
 from intercomd.hub import chronicle, ringing
 from intercomd.hub.calls import NOT_NOW, Calls, Deliver, has_freed
@@ -117,6 +117,7 @@ class SharedRegistry(Calls):
                 recipient,
                 self._limits,
                 self._silence(now_s),
+                self.reachable,
             )
             event = Initiated(now_s, call_id, caller, recipient, admission, self._limits, request.conversation_id)
             return step.decide(call_id, event)
@@ -144,6 +145,14 @@ class SharedRegistry(Calls):
 
     def vanished(self, endpoint: Endpoint) -> None:
         self._changed(endpoint)
+
+    def unreached(self, call_id: CallId, identities: tuple[IdentityId, ...]) -> None:
+        async def go_on(step: Transition) -> None:
+            call = await step.lock(call_id)
+            now_s = self._clock.now_s()
+            step.decide(call_id, Unreached(now_s, identities, await self._free(step, call, now_s)))
+
+        self._chores.add(("unreached", call_id, identities), lambda: self._carry_out(go_on))
 
     def leave(self, endpoint: Endpoint) -> None:
         async def hang_up(step: Transition) -> None:

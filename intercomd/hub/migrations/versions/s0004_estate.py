@@ -1,4 +1,4 @@
-"""An estate: rights, rules of ringing and quiet hours, administrators, pairing, doors, and several processes."""
+"""An estate: rights, rules of ringing and quiet hours, administrators, pairing, doors, push, and several processes."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -14,6 +14,7 @@ def upgrade() -> None:
     _create_rights()
     _create_administrators()
     _create_doors()
+    _create_push()
     _create_processes()
     _create_shared_calls()
 
@@ -77,6 +78,23 @@ def _create_doors() -> None:
         sa.Column("call_id", sa.String),
         sa.Column("outcome", sa.String, nullable=False),
         sa.Column("reason", sa.String, nullable=False, server_default=""),
+    )
+
+
+def _create_push() -> None:
+    op.create_table(
+        "push_subscriptions",
+        sa.Column("session_sha256", sa.LargeBinary, primary_key=True),
+        sa.Column("identity", sa.String, nullable=False, index=True),
+        sa.Column("endpoint", sa.String, nullable=False),
+        sa.Column("p256dh", sa.LargeBinary, nullable=False),
+        sa.Column("auth", sa.LargeBinary, nullable=False),
+        sa.Column("created_at", sa.Float, nullable=False),
+    )
+    op.create_table(
+        "push_keys",
+        sa.Column("id", sa.Integer, primary_key=True),
+        sa.Column("private_der", sa.LargeBinary, nullable=False),
     )
 
 
