@@ -17,7 +17,7 @@ from intercomd.hub.bundle import bundle, lean, read
 
 FOLDER: Final = Path(__file__).parent / "page"
 PREFIX: Final = "/page/"
-ENTRY: Final = "main.js"
+ENTRIES: Final = ("main.js", "adminmain.js")
 _TYPES: Final = {
     "js": "text/javascript",
     "css": "text/css",
@@ -41,9 +41,10 @@ class Asset:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """`files` by path."""
+    """`index` is the residents', `administration` the administrators'; `files` of both by path."""
 
     index: Asset
+    administration: Asset
     files: Mapping[str, Asset]
 
 
@@ -66,12 +67,15 @@ def load(folder: Path = FOLDER) -> Page:
         return _REFERENCES.sub(lambda found: f'{found[1]}"{publish(found[2], served(found[2]))}"', text)
 
     def served(name: str) -> str:
-        if name == ENTRY:
+        if name in ENTRIES:
             return bundle(folder, name, vendored)
         text = read(folder / name)
         return lean(text) if name.endswith(".css") else renamed(text)
 
-    return Page(_asset("index.html", renamed(read(folder / "index.html"))), files)
+    def index(name: str) -> Asset:
+        return _asset(name, renamed(read(folder / name)))
+
+    return Page(index("index.html"), index("admin.html"), files)
 
 
 def hashed(name: str, body: bytes) -> str:

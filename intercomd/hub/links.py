@@ -25,7 +25,7 @@ def invitation(url: str, code: str) -> str:
 
 def administrator(url: str, code: str, purpose: Purpose) -> str:
     """`#set-up=CODE` or `#password=CODE`."""
-    return f"{url}/#{purpose.value}={code}"
+    return f"{url}/admin#{purpose.value}={code}"
 
 
 def qr(text: str) -> str:

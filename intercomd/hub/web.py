@@ -1,4 +1,5 @@
-"""The hub's plain HTTP: the residents' page, ICE servers for clients; and the headers that all answers have."""
+"""The hub's plain HTTP: the residents' page and the administrators', ICE servers for clients; and the headers that all
+answers have."""
 
 import time
 from collections.abc import Mapping
@@ -56,6 +57,7 @@ class Web:
     def routes(self) -> tuple[Route, ...]:
         return (
             Route("GET", "/", self._index, "The residents' page.", produces="text/html"),
+            Route("GET", "/admin", self._administration, "The administrators' page.", produces="text/html"),
             Route("GET", PREFIX + "{name}", self._file, "A file of the page, by the hash of its content.",
                   produces="application/octet-stream"),
             Route("GET", "/api/webrtc/ice-config", self._ice_config, "STUN and TURN servers, with credentials of one's "
@@ -64,6 +66,9 @@ class Web:
 
     async def _index(self, request: web.Request) -> web.Response:
         return _sent(request, self._page.index)
+
+    async def _administration(self, request: web.Request) -> web.Response:
+        return _sent(request, self._page.administration)
 
     async def _file(self, request: web.Request) -> web.Response:
         asset = self._page.files.get(request.path)

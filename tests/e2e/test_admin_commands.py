@@ -45,7 +45,7 @@ async def hub(config: Hub) -> AsyncIterator[HubServer]:
 async def test_the_first_administrator_s_link_before_and_after(command: Command, config: Hub) -> None:
     status, link, told = await command("set-up")
     assert status == 0
-    page, _, code = link.partition("/#set-up=")
+    page, _, code = link.partition("/admin#set-up=")
     assert page.startswith("https://")
     assert len(code) > 40
     assert "once" in told

@@ -153,7 +153,7 @@ async def test_a_reset_ends_every_session_only_when_it_is_used(hub: HubServer) -
 async def test_administrators_add_and_remove_each_other_but_not_the_last(hub: HubServer) -> None:
     async with administrator(hub) as console, browser(hub) as other:
         made_link = await console.post("/api/admin/administrators", {"name": "deputy"})
-        page, _, code = made_link["link"].partition("/#password=")
+        page, _, code = made_link["link"].partition("/admin#password=")
         assert page == console.origin
         assert made_link["svg"].startswith("<svg")
         await other.post("/api/admin/password", {"code": code, "password": PASSWORD})

@@ -25,28 +25,46 @@ def test_a_name_changes_with_the_content_and_with_nothing_else(tmp_path: Path) -
 
 def test_everything_that_is_referred_to_is_there() -> None:
     page = assets.load()
-    texts = [page.index.body, *(file.body for file in page.files.values())]
+    texts = [page.index.body, page.administration.body, *(file.body for file in page.files.values())]
     named = {path.decode() for text in texts for path in re.findall(rb'"(/page/[^"]+)"', text)}
     assert named == page.files.keys()
-    assert len(page.files) == 5
+    assert len(page.files) == 7
 
 
 def test_packed_is_the_same() -> None:
     page = assets.load()
-    for file in (page.index, *page.files.values()):
+    for file in (page.index, page.administration, *page.files.values()):
         assert gzip.decompress(file.packed) == file.body
 
 
 def test_nothing_is_inline_and_nothing_comes_from_elsewhere() -> None:
     """The content security policy forbids both; this says so before a browser does."""
-    index = assets.load().index.body.decode()
-    assert not re.search(r"<script(?![^>]*src=)|<style|\sstyle=|\son\w+=|javascript:", index)
-    assert not re.search(r'(?:src|href)="(?!/page/|#)', index)
+    page = assets.load()
+    for index in (page.index.body.decode(), page.administration.body.decode()):
+        assert not re.search(r"<script(?![^>]*src=)|<style|\sstyle=|\son\w+=|javascript:", index)
+        assert not re.search(r'(?:src|href)="(?!/page/|#)', index)
 
 
 def test_the_weight_over_the_wire() -> None:
+    """Each page by itself: residents' phones load nothing of the administration."""
     page = assets.load()
-    assert len(page.index.packed) + sum(len(file.packed) for file in page.files.values()) <= 60_000
+    theirs = {path for path in page.files if "/admin" in path}
+    residents = [file for path, file in page.files.items() if path not in theirs]
+    administrators = [file for path, file in page.files.items() if "/main." not in path and "/socket" not in path]
+    assert len(page.index.packed) + sum(len(file.packed) for file in residents) <= 60_000
+    assert len(page.administration.packed) + sum(len(file.packed) for file in administrators) <= 60_000
+
+
+def test_the_administration_reads_in_both_languages() -> None:
+    """The same keys in both, and each that a module names by itself."""
+    source = (assets.FOLDER / "admintexts.js").read_text()
+    english, chinese = (re.findall(r'^  "([^"]+)":', part, re.MULTILINE) for part in source.split("const ADMIN_ZH"))
+    assert english == chinese
+    assert len(set(english)) == len(english)
+    modules = "".join(path.read_text() for path in assets.FOLDER.glob("admin*.js"))
+    named = set(re.findall(r'text\("(admin[^"]+)"', modules))
+    named |= set(re.findall(r'data-(?:text|label)="(admin[^"]+)"', (assets.FOLDER / "admin.html").read_text()))
+    assert named <= set(english)
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:

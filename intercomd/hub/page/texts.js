@@ -306,6 +306,11 @@ const ZH = {
 
 export const TEXTS = { en: EN, zh: ZH };
 
+// Those of another page, beside these.
+export function addTexts(more) {
+  for (const [tag, texts] of Object.entries(more)) Object.assign(TEXTS[tag], texts);
+}
+
 const LANGUAGE_KEY = "intercom.language";
 let chosen = "en";
 
