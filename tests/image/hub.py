@@ -59,7 +59,7 @@ class Hub:
 
     def connected(self, station: str) -> bool:
         listed = json.loads(self._asked("list", "--json"))
-        return any(entry["name"] == station and entry.get("connected") for entry in listed)
+        return any(entry["name"] == station and entry.get("devices") for entry in listed)
 
     def _asked(self, *words: str) -> str:
         command = [sys.executable, "-m", "intercomd", "hub", "--config", str(self._config), *words]
