@@ -11,13 +11,10 @@ from typing import Any
 import aiohttp
 import pytest
 import socketio
-import sqlalchemy as sa
 
-from intercomd.config import Hub
 from intercomd.fakes.journal import FakeJournal
 from intercomd.hub import sessions
 from intercomd.hub.clock import HubClock
-from intercomd.hub.database import Database, tokens
 from intercomd.hub.directory import Role
 from intercomd.hub.office import Order, Result, carry_out
 from intercomd.hub.server import HubServer
@@ -425,19 +422,4 @@ async def test_a_database_that_cannot_be_written_is_told_as_such(hub: HubServer)
         assert (await browser.sign_in(code))[0] == 503
         assert (await browser.ask("DELETE", "/api/session"))[0] == 503
         assert (await browser.ask("GET", "/api/calls"))[0] == 503
-        assert await browser.name() == "anna"
-
-
-async def test_a_database_of_the_version_before_is_taken_over(tmp_path: Path) -> None:
-    config: Hub = settings(tmp_path)
-    async with HubServer(config, FakeJournal()):
-        pass
-    database = Database(config.database_url)
-    await database.open()
-    async with database.transaction() as connection:
-        await connection.execute(sa.text("DROP TABLE call_parties"))
-        await connection.run_sync(lambda plain: tokens.drop(plain))
-        await connection.exec_driver_sql("PRAGMA user_version = 1")
-    await database.close()
-    async with HubServer(config, FakeJournal()) as hub, opened(hub, "anna") as browser:
         assert await browser.name() == "anna"
