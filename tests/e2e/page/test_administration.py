@@ -14,7 +14,9 @@ import pytest_asyncio
 from playwright.async_api import Browser, Page, expect
 
 from intercomd.fakes.journal import FakeJournal
+from intercomd.hub.directory import Directory
 from intercomd.hub.server import HubServer
+from intercomd.ids import IdentityId
 from tests.e2e.administrators import PASSWORD, administrator, made
 from tests.e2e.hub_clients import enrol, household, settings, talk
 from tests.e2e.page.witness import Witness
@@ -27,6 +29,7 @@ pytestmark = [
 AXE = (files("axe_playwright_python") / "axe.min.js").read_text()
 VIEWS = ("board", "people", "groups", "rights", "records", "account")
 SIZES = [(360, 640), (390, 844), (1280, 800)]
+DOOR, FLAT = IdentityId("door"), IdentityId("flat")
 EVIL = "<img src=x onerror=alert(1)>"
 
 
@@ -63,7 +66,7 @@ async def visitor(chromium: Browser, witness: Witness, **options: Any) -> AsyncI
 @asynccontextmanager
 async def signed_in(chromium: Browser, witness: Witness, hub: HubServer, **options: Any) -> AsyncIterator[Page]:
     async with administrator(hub) as console, visitor(chromium, witness, **options) as page:
-        cookies = [{"name": one.key, "value": one.value, "url": console.origin} for one in console.http.cookie_jar]
+        cookies: Any = [{"name": one.key, "value": one.value, "url": console.origin} for one in console.http.cookie_jar]
         await page.context.add_cookies(cookies)
         await page.goto(f"{console.origin}/admin")
         await expect(page.locator("#board")).to_be_visible()
@@ -167,6 +170,10 @@ async def test_a_group_in_order(hub: HubServer, chromium: Browser, witness: Witn
 async def test_a_right_acts(hub: HubServer, chromium: Browser, witness: Witness) -> None:
     async with signed_in(chromium, witness, hub) as page:
         await visit(page, "rights")
+
+        def rules() -> Directory:
+            return hub._registry.directory
+
         for action in ("door", "call"):
             await page.select_option("[name=action]", action)
             await page.select_option("[name=subject]", "flat")
@@ -176,12 +183,12 @@ async def test_a_right_acts(hub: HubServer, chromium: Browser, witness: Witness)
             await expect(page.locator("#rights")).to_contain_text(
                 "open at any time" if action == "door" else "not call"
             )
-        assert hub._registry.directory.may_open("flat", "door")
-        assert not hub._registry.directory.may_call_whom("flat", "door")
+        assert rules().may_open(FLAT, DOOR)
+        assert not rules().may_call_whom(FLAT, DOOR)
         await page.click('[aria-label="Remove: flat may not call door"]')
         await page.click("dialog .grave")
         await expect(page.locator("#rights li")).to_have_count(1)
-        assert hub._registry.directory.may_call_whom("flat", "door")
+        assert rules().may_call_whom(FLAT, DOOR)
 
 
 async def test_records_with_their_plots(hub: HubServer, chromium: Browser, witness: Witness) -> None:
