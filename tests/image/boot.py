@@ -32,6 +32,7 @@ class Board:
     drive: tuple[str, ...]
     device_tree: str = ""
     serials: int = 1
+    append: str = ""
 
 
 VIRT = Board(
@@ -49,6 +50,8 @@ PI_3 = Board(
     ("-drive", "file={card},format=raw,if=sd"),
     "bcm2837-rpi-3-b.dtb",
     serials=2,
+    # QEMU's Pi is reset at once when its watchdog is armed (hw/misc/bcm2835_powermgt.c has no timer).
+    append="systemd.watchdog_sec=off",
 )
 
 
@@ -93,7 +96,7 @@ class Boot:
         shipped = (card.take("cmdline.txt") or b"").decode().strip().replace("console=tty1", "")
         command = ["qemu-system-aarch64", *board.machine, "-display", "none", "-nodefaults", "-no-reboot",
                    "-kernel", str(kernel), "-initrd", str(initrd),
-                   "-append", f"{shipped} console={board.console} {WATCHED}"]  # fmt: skip
+                   "-append", f"{shipped} console={board.console} {WATCHED} {board.append}"]  # fmt: skip
         command += ["-serial", "null"] * (board.serials - 1) + ["-serial", f"file:{self.console}"]
         command += [word.format(card=card.path) for word in board.drive]
         if board.device_tree:
