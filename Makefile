@@ -19,7 +19,7 @@ lint: setup-test ## ruff, mypy --strict, import-linter, shellcheck
 	@.ci/lint
 
 pytest: setup-test
-	@$(PY) -m pytest -W error $(ARGS)
+	@.ci/pytest $(ARGS)
 
 mutants: setup-test ## plant each known mistake alone: some test must fail for each
 	@$(PY) -m tests.mutants $(ARGS)

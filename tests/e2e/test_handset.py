@@ -80,6 +80,6 @@ async def test_volume_buttons_change_what_is_heard_now(people: People) -> None:
 async def test_the_door_opener_is_told_shown_and_goes_off_by_itself(people: People) -> None:
     await people.house.ask("door", "door")
     await people.see("door", lambda status: status["panel"]["outputs"] == {"door": True})
-    assert (await people.journal("door", "DOOR_OPENED"))["REASON"] == "for 0.5 s"
+    assert (await people.journal("door", "DOOR_OPENED"))["REASON"] == "for 0.5 s, asked for at this station"
     status = await people.see("door", lambda status: status["panel"]["outputs"] == {"door": False}, 3.0)
     assert "door" not in status["panel"]["leds"]

@@ -35,12 +35,15 @@ class Tree:
         self.root, self._bin, self._calls = directory / "tree", directory / "bin", directory / "calls"
         (self.root / ".ci").mkdir(parents=True)
         (self.root / ".venv" / "bin").mkdir(parents=True)
+        (self.root / "tests" / "node").mkdir(parents=True)
+        (self.root / "tests" / "node" / "package-lock.json").write_text("{}")
         self._bin.mkdir()
         shutil.copy(ROOT / ".ci" / "setup", self.root / ".ci" / "setup")
         (self.root / "pyproject.toml").write_text(PROJECT)
         self.program("python3", PYTHON)
         shutil.copy(self._bin / "python3", self.root / ".venv" / "bin" / "python")
         self.program("apt-get", '#!/bin/sh\necho "apt-get $*" >>"$CALLS"\n')
+        self.program("npm", '#!/bin/sh\necho "npm $*" >>"$CALLS"\nmkdir -p "$3/node_modules"\n')
         self.packages_missing()
         self.user("root")
 
@@ -87,7 +90,9 @@ def test_a_second_run_calls_nothing(tree: Tree) -> None:
 
 
 def test_what_serves_the_tests_serves_the_demo(tree: Tree) -> None:
-    assert "--editable .[device,voice,hub,dev]" in tree.setup("test")[2][0]
+    node, python = tree.setup("test")[2][:2]
+    assert node == "npm ci --prefix tests/node"
+    assert "--editable .[device,voice,hub,dev]" in python
     assert tree.setup("run")[2] == []
     assert tree.setup("test")[2] == []
 

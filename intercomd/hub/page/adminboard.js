@@ -17,7 +17,7 @@ export const board = {
     return [this.sum, this.list, this.none, make("p", { class: "small" }, text("admin.board.how"))];
   },
   refresh({ at, board: all }) {
-    const reachable = all.filter((who) => who.online && !who.banned).length;
+    const reachable = all.filter((who) => stateOf(who) === "yes").length;
     setText(this.sum, text("admin.board.sum", { reachable, all: all.length }));
     this.list.hidden = !all.length;
     this.none.hidden = this.sum.hidden = Boolean(all.length);

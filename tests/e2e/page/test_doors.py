@@ -37,6 +37,7 @@ async def test_in_a_call_the_door_is_opened_and_said_to_be(scene: Scene, open_pa
     person = await open_page("berta")
     await allow(house, "berta", Action.DOOR_IN_CALL)
     await person.reload()
+    await person.ready()
     await scene.ask("door", "call", peer="berta")
     await person.phase("ringing_in")
     assert not await person.page.is_visible("#open-door"), "a right for calls counts once both talk"
