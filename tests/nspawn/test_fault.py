@@ -44,7 +44,7 @@ def test_a_mistake_is_told_and_the_mended_file_is_tried(boot: Boot) -> None:
     machine.wait_active(DOOR)
     assert machine.property(FAULT, "ActiveState") == "inactive"
     assert machine.property(PATH, "ActiveState") == "inactive"
-    assert not machine.exists(REPORT)
+    machine.wait("the report is gone", lambda: not machine.exists(REPORT))
 
 
 def test_without_a_token_the_fault_is_told_until_there_is_one(boot: Boot) -> None:
@@ -57,7 +57,7 @@ def test_without_a_token_the_fault_is_told_until_there_is_one(boot: Boot) -> Non
     assert "station.token_file: there is no token" in machine.read(REPORT)
     machine.write("/etc/credstore/intercomd.hub-token", token(machine, "door"), "0600")
     wait_registered(machine, "door")
-    assert not machine.exists(REPORT)
+    machine.wait("the report is gone", lambda: not machine.exists(REPORT))
 
 
 def test_a_reboot_tries_again(boot: Boot) -> None:

@@ -14,7 +14,7 @@ from random import SystemRandom
 from statistics import median
 
 from tests.bench.recovery.kills_house import KillHouse
-from tests.bench.recovery.kills_scenes import Aim, Scene, scene
+from tests.bench.recovery.kills_scenes import MAX_KILLS, Aim, Scene, scene
 from tests.bench.recovery.kills_stage import SETTLE_LIMIT_S, Stage, Tally
 from tests.bench.recovery.kills_words import table
 from tests.bench.report import Peer, Row, row
@@ -118,7 +118,8 @@ async def planted(mistake: str, seed: int) -> Tally:
     aim, _ = CONTROLS[mistake]
     tally = Tally()
     scenes = islice((one for one in _telling(seed) if one.aim is aim), CONTROL_SCENES)
-    await _life(KillHouse(mistake), scenes, tally, CONTROL_SCENES, CONTROL_SETTLE_S)
+    # As many kills as the scenes may have: one that falls before a station is ready shows nothing.
+    await _life(KillHouse(mistake), scenes, tally, CONTROL_SCENES * (MAX_KILLS + 1), CONTROL_SETTLE_S)
     return tally
 
 
