@@ -18,7 +18,7 @@ LEFT_OUT = {
 """What judges the suite, its set-up, the benchmarks or the demo, none of which runs on a card; the installer, which
 other tests here run; and what listens to each of a dozen cards for minutes."""
 ANOTHER_JOURNALD = ("tests/unit/test_units.py::test_journald_takes_its_settings_and_keeps_the_journal",)
-"""Starts a journald of its own, which finds no control group inside a container that has one of its own; the container's
+"""Starts a journald of its own, which finds no control group in a container that has one of its own; the container's
 own journald is asked by other tests here."""
 SUITE_LIMIT_S = 400.0
 PYTHON = "/opt/tests/bin/python"
