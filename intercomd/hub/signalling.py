@@ -62,6 +62,9 @@ DEAD_S = 15.0
 REPLY_LIMIT_S = 4.0
 """Clients stop waiting after 5 s."""
 
+BEATS_AT_ONCE = 8
+"""A heartbeat to a thousand clients takes a tenth of a second and more: a ring must not wait for all of them."""
+
 
 class Wire(Protocol):
     """What is needed of the transport."""
@@ -329,7 +332,9 @@ class Signalling:
         self._registry.rest()
         self._registry.review()
         payload = {"t": self._clock.now_s()}
-        for socket in self._presence:
+        for number, socket in enumerate(tuple(self._presence)):
+            if number % BEATS_AT_ONCE == BEATS_AT_ONCE - 1:
+                await asyncio.sleep(0)
             if socket.legacy:
                 continue  # answers no event it does not know; the transport's ping watches it
             if self._monotonic() - socket.heard_s > DEAD_S:

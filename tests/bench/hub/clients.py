@@ -4,7 +4,7 @@ server that is measured."""
 import asyncio
 import json
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import Any, Final
 
 import aiohttp
@@ -12,6 +12,7 @@ import aiohttp
 from tests.bench.hub.servers import Server
 
 LIMIT_S: Final = 20.0
+STATIONS_OF_A_HOUSE: Final = 500
 ABREAST: Final = 32
 """Connections that are being made at a time."""
 _DEFLATE_BITS: Final = 15
@@ -124,9 +125,10 @@ def _digits(text: str) -> str:
 
 
 @asynccontextmanager
-async def session() -> AsyncIterator[aiohttp.ClientSession]:
-    """For any number of connections."""
-    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as made:
+async def session(house: int = 1) -> AsyncIterator[aiohttp.ClientSession]:
+    """For any number of connections. `house`: each comes from an address of its own (127.0.0.0/8 is all loopback)."""
+    connector = aiohttp.TCPConnector(limit=0, local_addr=(f"127.0.1.{house}", 0))
+    async with aiohttp.ClientSession(connector=connector) as made:
         yield made
 
 
@@ -134,15 +136,18 @@ async def session() -> AsyncIterator[aiohttp.ClientSession]:
 async def connected(server: Server, clients: Iterable[Client], *, deflate: bool = False) -> AsyncIterator[list[Client]]:
     """All of them, `ABREAST` at a time. Raises `Gone`."""
     everybody = list(clients)
-    async with session() as made:
+    async with AsyncExitStack() as stack:
         turns = asyncio.Semaphore(ABREAST)
+        # A hub limits how often one address connects: an estate has many.
+        houses = -(-len(everybody) // STATIONS_OF_A_HOUSE)
+        homes = [await stack.enter_async_context(session(house + 1)) for house in range(houses)]
 
-        async def one(client: Client) -> None:
+        async def one(number: int, client: Client) -> None:
             async with turns:
-                await client.open(made, server, deflate=deflate)
+                await client.open(homes[number // STATIONS_OF_A_HOUSE], server, deflate=deflate)
 
         try:
-            await asyncio.gather(*map(one, everybody))
+            await asyncio.gather(*(one(number, client) for number, client in enumerate(everybody)))
             yield everybody
         finally:
             await asyncio.gather(*(client.close() for client in everybody))
