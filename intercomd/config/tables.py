@@ -384,15 +384,16 @@ class Hub(Table, frozen=True):
             max_length=255,
             pattern="^((mailto:[^@ ]+@|https://)[^ ]+)?$",
             extra={"allowed": "mailto: and an address, or a URL with https://, or empty"},
-            description="Whom the push services of browsers may write to. With it phones ring while the page is "
-            "closed, if their owners wish; the page must be reached by https. Empty: nothing is pushed.",
+            description="Whom the push services of browsers may write to. With it phones can ring while the page is "
+            "closed; the hub takes subscriptions at `/api/push`, the page has no button for it yet. Empty: nothing is "
+            "pushed.",
         ),
     ] = ""
     polling: Annotated[
         bool,
         Meta(
-            description="Also serve clients that begin with HTTP long polling, as old ones do: each costs twice as much, "
-            "and several processes then need a sticky proxy."
+            description="Also serve clients that begin with HTTP long polling, as old ones do: each costs twice as "
+            "much, and several processes then need a sticky proxy."
         ),
     ] = False
     proxies: Annotated[
