@@ -18,6 +18,7 @@ from intercomd.hub.bundle import bundle, lean, read
 FOLDER: Final = Path(__file__).parent / "page"
 PREFIX: Final = "/page/"
 ENTRIES: Final = ("main.js", "adminmain.js")
+WORKER: Final = "sw.js"
 _TYPES: Final = {
     "js": "text/javascript",
     "css": "text/css",
@@ -41,10 +42,12 @@ class Asset:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """`index` is the residents', `administration` the administrators'; `files` of both by path."""
+    """`index` is the residents', `administration` the administrators'; `files` of both by path. `worker`, which
+    browsers run for push messages, has no hash: they know it by its address and look whether it has changed."""
 
     index: Asset
     administration: Asset
+    worker: Asset
     files: Mapping[str, Asset]
 
 
@@ -75,7 +78,7 @@ def load(folder: Path = FOLDER) -> Page:
     def index(name: str) -> Asset:
         return _asset(name, renamed(read(folder / name)))
 
-    return Page(index("index.html"), index("admin.html"), files)
+    return Page(index("index.html"), index("admin.html"), _asset(WORKER, read(folder / WORKER)), files)
 
 
 def hashed(name: str, body: bytes) -> str:

@@ -55,7 +55,8 @@ class PushState(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class Message(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
-    """What a browser gets. Without `until` the call is over."""
+    """What a browser gets. Without `until` the call is over; the caller's name is told again, since browsers want to
+    see something for each message, and since this one replaces an earlier one that was not delivered."""
 
     call_id: str
     caller: str = ""
@@ -129,7 +130,7 @@ class Push:
             self._start(self._ring(after, rung))
         over = tuple(who for who in former if who not in now and who in after.wakeable)
         if over:
-            self._start(self._tell(over, Message(after.call_id), OVER_TTL_S))
+            self._start(self._tell(over, Message(after.call_id, _caller(after)), OVER_TTL_S))
 
     # ----------------------------------------------------------------------------------------------- sending
 
@@ -141,8 +142,7 @@ class Push:
     async def _ring(self, call: HubCall, rung: tuple[IdentityId, ...]) -> None:
         """Whom no message has reached is not waited for."""
         left_s = max(1, round(call.until_s - self._clock.now_s()))
-        caller = call.caller.party
-        message = Message(call.call_id, (caller.name or caller.identity)[:MAX_NAME_CHARS], call.until_s)
+        message = Message(call.call_id, _caller(call), call.until_s)
         reached = await self._accepted(rung, message, left_s)
         missed = tuple(who for who in rung if who not in reached)
         if missed:
@@ -235,6 +235,11 @@ class Push:
         if who is None:
             raise Refusal(401, "unauthorised", "not signed in")
         return who
+
+
+def _caller(call: HubCall) -> str:
+    party = call.caller.party
+    return (party.name or party.identity)[:MAX_NAME_CHARS]
 
 
 def topic(call_id: CallId) -> str:

@@ -9,7 +9,7 @@ from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
 from intercomd.core.protocol import IceServer, encode
-from intercomd.hub.assets import PREFIX, Asset, Page
+from intercomd.hub.assets import PREFIX, WORKER, Asset, Page
 from intercomd.hub.calls import Calls
 from intercomd.hub.limits import CONNECTS, Buckets
 from intercomd.hub.routes import Route, Who
@@ -58,6 +58,8 @@ class Web:
         return (
             Route("GET", "/", self._index, "The residents' page.", produces="text/html"),
             Route("GET", "/admin", self._administration, "The administrators' page.", produces="text/html"),
+            Route("GET", f"/{WORKER}", self._worker, "What a browser runs when a push message wakes it.",
+                  produces="text/javascript"),
             Route("GET", PREFIX + "{name}", self._file, "A file of the page, by the hash of its content.",
                   produces="application/octet-stream"),
             Route("GET", "/api/webrtc/ice-config", self._ice_config, "STUN and TURN servers, with credentials of one's "
@@ -69,6 +71,10 @@ class Web:
 
     async def _administration(self, request: web.Request) -> web.Response:
         return _sent(request, self._page.administration)
+
+    async def _worker(self, request: web.Request) -> web.Response:
+        # Its scope is the whole site because it lies at the root. Kept, but asked for anew each time.
+        return _sent(request, self._page.worker, {"Cache-Control": "no-cache"})
 
     async def _file(self, request: web.Request) -> web.Response:
         asset = self._page.files.get(request.path)

@@ -31,9 +31,18 @@ def test_everything_that_is_referred_to_is_there() -> None:
     assert len(page.files) == 7
 
 
+def test_the_worker_is_served_as_it_is_and_reads_in_both_languages() -> None:
+    page = assets.load()
+    assert page.worker.body == (assets.FOLDER / assets.WORKER).read_bytes()
+    words = [line for line in page.worker.body.decode().splitlines() if line.startswith(("  en:", "  zh:"))]
+    english, chinese = (re.findall(r'(\w+): "', line) for line in words)
+    assert english == chinese
+    assert len(english) == 4
+
+
 def test_packed_is_the_same() -> None:
     page = assets.load()
-    for file in (page.index, page.administration, *page.files.values()):
+    for file in (page.index, page.administration, page.worker, *page.files.values()):
         assert gzip.decompress(file.packed) == file.body
 
 

@@ -8,13 +8,14 @@ const OUTWARD = {
   do_not_disturb: "quiet",
 };
 
-// `acts` are the page's: signIn, call(id, name), openDoor(id, name), soundOn, reload.
+// `acts` are the page's: signIn, call(id, name), openDoor(id, name), soundOn, reload, wake.
 export class Home {
   constructor(acts) {
     this.acts = acts;
     byId("sign-in").onclick = () => acts.signIn();
     byId("ready-act").onclick = () => this.action?.();
     byId("quiet").onclick = () => acts.quiet();
+    byId("push").onclick = () => acts.wake();
   }
 
   render(model) {
@@ -23,7 +24,8 @@ export class Home {
     show(byId("home"), model.screen === "home");
     if (model.screen === "welcome") this.welcome(model.welcome);
     if (model.screen !== "home") return;
-    this.ready(model.checks, model.quietUntil);
+    this.ready({ ...model.checks, wakes: model.push.on && !model.push.why }, model.quietUntil);
+    showPush(model.push);
     this.stations(withDoors(model.stations, model.doors), model.door);
     this.calls(model.calls, model.stations);
   }
@@ -39,7 +41,8 @@ export class Home {
     const { state, action } = readiness({ ...checks, quiet: quietUntil * 1000 > Date.now() });
     setData(byId("ready"), "state", state);
     setText(byId("ready-title"), text(`ready.${state}`));
-    setText(byId("ready-why"), text(`ready.${state}Why`, { time: timeOfDay(quietUntil) }));
+    const why = state === "yes" && checks.wakes ? "ready.yesClosedWhy" : `ready.${state}Why`;
+    setText(byId("ready-why"), text(why, { time: timeOfDay(quietUntil) }));
     this.action = this.acts[action];
     show(byId("ready-act"), Boolean(action));
     if (action) setText(byId("ready-act"), text(ACTION_WORDS[action]));
@@ -105,7 +108,7 @@ function readiness({ secure, link, microphone, sound, old, quiet }) {
   return { state: "yes" };
 }
 
-function checked({ secure, link, microphone, sound, visible }) {
+function checked({ secure, link, microphone, sound, visible, wakes }) {
   const yes = (good) => (good ? "yes" : "no");
   return [
     [`check.link.${yes(link === "registered")}`, link === "registered"],
@@ -113,8 +116,18 @@ function checked({ secure, link, microphone, sound, visible }) {
     [`check.microphone.${microphone}`, microphone !== "denied"],
     [`check.sound.${yes(sound)}`, sound],
     [`check.page.${yes(visible)}`, visible],
-    ["check.closed", false],
+    [`check.closed.${yes(wakes)}`, wakes],
   ];
+}
+
+// Whether it rings while the page is closed, or why it cannot. Where the hub wakes nobody there is nothing to say.
+function showPush({ why, on, busy }) {
+  show(byId("push"), !why);
+  byId("push").disabled = busy;
+  setText(byId("push"), text(on ? "push.off" : "push.on"));
+  const told = Boolean(why) && why !== "off";
+  show(byId("push-why"), told);
+  if (told) setText(byId("push-why"), text(`push.${why}`));
 }
 
 const newCheck = () => create("li", "", createIcon("yes"), create("span"));

@@ -8,12 +8,13 @@ import { Meter } from "./quality.js";
 import { Sounds } from "./sounds.js";
 import { Settings } from "./settings.js";
 import { Door, doorWords } from "./door.js";
+import { Push } from "./push.js";
 import { Home } from "./home.js";
 import { CallView } from "./callview.js";
 import { byId, setText, show, translate } from "./dom.js";
 import { chooseLanguage, otherLanguage, text } from "./texts.js";
 import { takeInvitation, whoAmI, signIn, signOut, directory, recentCalls } from "./session.js";
-import { claimInstance, randomId, recallBuried, keepBuried } from "./session.js";
+import { askHub, claimInstance, randomId, recallBuried, keepBuried } from "./session.js";
 
 const METRICS_MS = 5000;
 const REFRESH_MS = 30000;
@@ -39,10 +40,12 @@ class Page {
     this.media = new Media(byId("far"), this.mediaListener());
     this.settings = new Settings(byId("far"), this.model);
     this.door = new Door((name, data) => this.link.requestNow(name, data), (told) => this.doorTold(told));
+    this.push = new Push(askHub, () => this.draw());
     this.home = new Home({
       signIn: () => this.enter(), call: (id, name) => this.dial(id, name), soundOn: () => this.sounds.unlock(),
       openDoor: (id, name) => this.openDoor(id, name),
       reload: () => window.location.reload(), quiet: () => this.quieten(true), loud: () => this.quieten(false),
+      wake: () => this.wake(),
     });
     this.callView = new CallView(this.callActs(), () => this.media.level);
     byId("language").onclick = () => { otherLanguage(); this.draw(); };
@@ -139,6 +142,7 @@ class Page {
 
   async leave() {
     this.hear({ type: "hangup" });
+    this.push.drop().catch(() => {});
     await signOut().catch(() => {});
     this.tellOtherTabs();
     this.out("left");
@@ -201,6 +205,7 @@ class Page {
     this.clock = clock;
     this.model.quietUntil = reply.doNotDisturbUntil ? reply.doNotDisturbUntil - clock : 0;
     this.hear({ type: "linked", me: this.resident, calls: reply.calls ?? [], clock });
+    this.push.refresh();
     if (this.wasLinked) this.refresh();
     else performance.mark("intercom:linked");
     this.wasLinked = true;
@@ -220,6 +225,15 @@ class Page {
     if (reply?.ok) this.model.quietUntil = wanted ? until : 0;
     else this.toast(text("quiet.failed"));
     this.draw();
+  }
+
+  // This device rings also while the page is closed, or no more.
+  async wake() {
+    try {
+      await (this.push.subscribed ? this.push.turnOff() : this.push.turnOn());
+    } catch {
+      if (!this.push.why) this.toast(text("push.failed"));
+    }
   }
 
   dial(peer, name) {
@@ -333,6 +347,7 @@ class Page {
     Object.assign(model.checks, {
       link: this.link?.state ?? "connecting", sound: this.sounds.audible, visible: document.visibilityState === "visible",
     });
+    model.push = this.push.state;
     translate();
     setText(byId("who"), this.resident ?? "");
     show(byId("who"), Boolean(this.resident));

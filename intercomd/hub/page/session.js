@@ -29,7 +29,7 @@ export const directory = () => askHub("GET", "/api/directory");
 export const recentCalls = async () => (await askHub("GET", "/api/calls")).calls;
 
 // Rejects with `HubError`; status 0 when the hub cannot be reached.
-async function askHub(method, path, body) {
+export async function askHub(method, path, body) {
   let response;
   const json = body && { headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) };
   try {
