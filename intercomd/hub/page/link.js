@@ -67,14 +67,20 @@ export class Link {
 
   // The same, at once or not at all: what moves something in the world must not happen later than people think.
   requestNow(name, data, limit = REPLY_MS) {
-    const free = this.state === "registered" && !this.waiting.length && this.socket.io.engine.transport.writable;
+    const free = this.state === "registered" && !this.waiting.length && this.writable;
     if (!free) return Promise.reject(Object.assign(new Error("not connected"), { unsent: true }));
     return this.request(name, data, limit);
   }
 
-  // A volatile packet is dropped while the transport is busy with the last one, so they go one by one.
+  // Not while the transport is busy with the last packet, nor when the hub has closed it and the browser is about to say so.
+  get writable() {
+    const { transport } = this.socket.io.engine;
+    return transport.writable && transport.ws?.readyState === WebSocket.OPEN;
+  }
+
+  // A volatile packet is dropped while the transport is not writable, so they go one by one.
   pump() {
-    while (this.waiting.length && this.socket?.connected && this.socket.io.engine.transport.writable) {
+    while (this.waiting.length && this.socket?.connected && this.writable) {
       const { socket, name, data, limit, resolve, reject } = this.waiting.shift();
       if (socket !== this.socket) reject(new Error("the connection broke"));
       else socket.volatile.timeout(limit).emitWithAck(name, data).then(resolve, reject);
@@ -188,8 +194,9 @@ export class Link {
     if (!socket) return;
     socket.off();
     socket.offAny();
-    socket.disconnect();
+    // In this order: the end of the connection says it all, and there may be none any more to say goodbye by.
     socket.io.engine?.close();
+    socket.disconnect();
   }
 
   become(state) {

@@ -13,8 +13,12 @@ self.addEventListener("activate", (event) => event.waitUntil(self.clients.claim(
 
 self.addEventListener("push", (event) => {
   const message = understood(event.data);
-  if (message?.callId) event.waitUntil(message.until * 1000 > Date.now() ? ring(message) : over(message));
+  if (message?.callId) event.waitUntil(inTurn(() => (message.until * 1000 > Date.now() ? ring(message) : over(message))));
 });
+
+// One after the other: Chromium forgets a notification that it is about to show when it is asked for others meanwhile.
+let last = Promise.resolve();
+const inTurn = (work) => (last = last.then(work, work));
 
 function understood(told) {
   try {
