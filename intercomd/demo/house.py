@@ -26,7 +26,7 @@ from intercomd.demo.journal import Journal
 from intercomd.demo.sound import SoundRig
 from intercomd.demo.supervisor import SETTLED_S, Program, Supervisor
 from intercomd.hub.office import Order, Result, socket_path
-from intercomd.hub.rights import Action
+from intercomd.hub.people.rights import Action
 
 HUB = "hub"
 COMMAND_LIMIT_S = 30.0

@@ -16,7 +16,7 @@ from intercomd.demo.page_scene import PAGE_SCENE
 from intercomd.demo.scenes import SCENES, Scene
 from intercomd.demo.sound import SoundError
 from intercomd.demo.stage import Late, Stage
-from intercomd.hub.database import Database, call_records
+from intercomd.hub.storage.database import Database, call_records
 
 RING_TIMEOUT_S = 5.0
 PAUSE_S = 0.4

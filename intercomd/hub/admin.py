@@ -14,11 +14,8 @@ import msgspec
 import segno
 
 from intercomd.config import Config, ConfigError, Hub, database_password
-from intercomd.hub import links, pairing
-from intercomd.hub.administrators import LINK_LIFE_S, Purpose
-from intercomd.hub.authority import Authority, AuthorityError, Files
-from intercomd.hub.database import Database, DatabaseError, claimed, is_shared, path_of
-from intercomd.hub.estate import OVERLAP_S
+from intercomd.hub.api import pairing
+from intercomd.hub.calling.presence import Presence
 from intercomd.hub.office import (
     MAX_LINE_BYTES,
     ORDER_LIMIT_S,
@@ -30,11 +27,15 @@ from intercomd.hub.office import (
     carry_out,
     socket_path,
 )
-from intercomd.hub.presence import Presence
-from intercomd.hub.rights import EVERYBODY, Action
-from intercomd.hub.sessions import DAY_S, INVITATION_LIFE_S
+from intercomd.hub.people import links
+from intercomd.hub.people.administrators import LINK_LIFE_S, Purpose
+from intercomd.hub.people.estate import OVERLAP_S
+from intercomd.hub.people.rights import EVERYBODY, Action
+from intercomd.hub.people.sessions import DAY_S, INVITATION_LIFE_S
 from intercomd.hub.shared.devices import look_elsewhere
 from intercomd.hub.shared.statements import CHANNEL, DIRECTORY
+from intercomd.hub.storage.database import Database, DatabaseError, claimed, is_shared, path_of
+from intercomd.hub.web.authority import Authority, AuthorityError, Files
 
 Item = TypeVar("Item")
 

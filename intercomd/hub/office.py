@@ -10,11 +10,12 @@ from typing import Literal
 
 import msgspec
 
-from intercomd.hub import administrators, directory, estate, pairing, sessions
-from intercomd.hub.database import Database, DatabaseError
-from intercomd.hub.directory import Directory, DirectoryError, Role
-from intercomd.hub.presence import Presence
-from intercomd.hub.rights import Action, Right
+from intercomd.hub.api import pairing
+from intercomd.hub.calling.presence import Presence
+from intercomd.hub.people import administrators, directory, estate, sessions
+from intercomd.hub.people.directory import Directory, DirectoryError, Role
+from intercomd.hub.people.rights import Action, Right
+from intercomd.hub.storage.database import Database, DatabaseError
 from intercomd.ids import IdentityId
 
 MAX_LINE_BYTES = 64 * 1024

@@ -16,34 +16,37 @@ from intercomd.config import Hub
 from intercomd.core.legs import Endpoint, HubCall, Limits
 from intercomd.core.protocol import HUB_HEARTBEAT_EVENT, MAX_MESSAGE_BYTES, IceServer, Notice
 from intercomd.errors import ErrorCode
-from intercomd.hub import assets, directory, estate, openapi, proxies, ringing, routes, survey
-from intercomd.hub.assets import Page
-from intercomd.hub.bundle import PageError
-from intercomd.hub.calls import Calls
+from intercomd.hub.api.pages import Web
+from intercomd.hub.api.probes import Operations
+from intercomd.hub.api.reports import Reports
+from intercomd.hub.api.residents import Residents
+from intercomd.hub.api.stewardship import Stewardship
+from intercomd.hub.calling import ringing
+from intercomd.hub.calling.calls import Calls
+from intercomd.hub.calling.openings import Doors, Offered
+from intercomd.hub.calling.presence import Presence, Socket
+from intercomd.hub.calling.registry import Registry
 from intercomd.hub.clock import HubClock
-from intercomd.hub.courier import Courier
-from intercomd.hub.database import Database, DatabaseError
-from intercomd.hub.doors import Doors, Offered
-from intercomd.hub.metrics import Metrics
+from intercomd.hub.history.retention import Retention
+from intercomd.hub.metering import survey
+from intercomd.hub.metering.metrics import Metrics
+from intercomd.hub.metering.pulse import Pulse
 from intercomd.hub.office import Office
-from intercomd.hub.operations import Operations
-from intercomd.hub.presence import Presence, Socket
-from intercomd.hub.pulse import Pulse
-from intercomd.hub.push import Push
-from intercomd.hub.registry import Registry
-from intercomd.hub.reports import Reports
-from intercomd.hub.residents import Residents
-from intercomd.hub.retention import Retention
-from intercomd.hub.routes import Route
+from intercomd.hub.people import directory, estate
+from intercomd.hub.push.courier import Courier
+from intercomd.hub.push.wake import Push
 from intercomd.hub.shared.registry import SharedRegistry
 from intercomd.hub.shared.statements import CHANNEL, DIRECTORY
 from intercomd.hub.signalling import Signalling
-from intercomd.hub.site import Site
-from intercomd.hub.stewardship import Stewardship
-from intercomd.hub.tls import TlsError
+from intercomd.hub.storage.database import Database, DatabaseError
 from intercomd.hub.transport import Transport
 from intercomd.hub.turn import IceOffer
-from intercomd.hub.web import Web
+from intercomd.hub.web import assets, openapi, proxies, routes
+from intercomd.hub.web.assets import Page
+from intercomd.hub.web.bundle import PageError
+from intercomd.hub.web.routes import Route
+from intercomd.hub.web.site import Site
+from intercomd.hub.web.tls import TlsError
 from intercomd.ids import IdentityId
 from intercomd.ports import Journal
 

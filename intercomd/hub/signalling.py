@@ -43,14 +43,15 @@ from intercomd.core.protocol import (
     encode,
 )
 from intercomd.errors import ErrorCode
-from intercomd.hub import legacy, records
-from intercomd.hub.calls import Calls
+from intercomd.hub import legacy
+from intercomd.hub.calling.calls import Calls
+from intercomd.hub.calling.openings import Doors
+from intercomd.hub.calling.presence import Presence, Socket
 from intercomd.hub.clock import HubClock
-from intercomd.hub.database import Database, DatabaseError
-from intercomd.hub.directory import Identity, digest
-from intercomd.hub.doors import Doors
+from intercomd.hub.history import records
 from intercomd.hub.limits import CONNECTS, EVENTS, OPENINGS, PATIENCE, WISHES, Buckets
-from intercomd.hub.presence import Presence, Socket
+from intercomd.hub.people.directory import Identity, digest
+from intercomd.hub.storage.database import Database, DatabaseError
 from intercomd.hub.transport import Refused
 from intercomd.hub.turn import IceOffer
 from intercomd.ids import IdentityId, InstanceId

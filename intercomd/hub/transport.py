@@ -24,7 +24,7 @@ from socketio.exceptions import ConnectionRefusedError as RefusedBySocketIO
 from intercomd.core.protocol import MAX_MESSAGE_BYTES, Code
 from intercomd.hub import legacy
 from intercomd.hub.limits import FRAMES, Buckets
-from intercomd.hub.site import Site
+from intercomd.hub.web.site import Site
 
 PING_INTERVAL_S = 5
 PING_TIMEOUT_S = 3

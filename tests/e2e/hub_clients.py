@@ -9,9 +9,9 @@ from typing import Any
 import socketio
 
 from intercomd.config import Hub
-from intercomd.hub import directory
-from intercomd.hub.database import Database
-from intercomd.hub.directory import Role
+from intercomd.hub.people import directory
+from intercomd.hub.people.directory import Role
+from intercomd.hub.storage.database import Database
 
 LIMIT_S = 10.0
 

@@ -9,7 +9,8 @@ import pytest
 
 from intercomd.config import Config, Hub
 from intercomd.fakes.journal import FakeJournal
-from intercomd.hub import admin, estate
+from intercomd.hub import admin
+from intercomd.hub.people import estate
 from intercomd.hub.server import HubServer
 from intercomd.link.pairing import pair, parse
 from tests.e2e.administrators import PASSWORD, administrator, browser

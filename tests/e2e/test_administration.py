@@ -12,11 +12,12 @@ import pytest
 
 from intercomd.errors import ErrorCode
 from intercomd.fakes.journal import FakeJournal
-from intercomd.hub import estate, forms
-from intercomd.hub.answers import MAX_BODY_BYTES
-from intercomd.hub.rights import Action
-from intercomd.hub.routes import Route, Who
+from intercomd.hub.api import forms
+from intercomd.hub.people import estate
+from intercomd.hub.people.rights import Action
 from intercomd.hub.server import HubServer
+from intercomd.hub.web.answers import MAX_BODY_BYTES
+from intercomd.hub.web.routes import Route, Who
 from tests.e2e.administrators import Console, administrator, browser, made, order
 from tests.e2e.hub_clients import Household, household, settings, until
 from tests.e2e.test_residents import Clock, clock, opened, tab

@@ -7,8 +7,9 @@ import pytest
 
 from intercomd.errors import ErrorCode
 from intercomd.fakes.journal import FakeJournal
-from intercomd.hub import administration, administrators
+from intercomd.hub.api import accounts as administration
 from intercomd.hub.limits import Buckets, Rate
+from intercomd.hub.people import administrators
 from intercomd.hub.server import HubServer
 from tests.e2e.administrators import PASSWORD, administrator, browser, made, order
 from tests.e2e.hub_clients import settings

@@ -10,12 +10,13 @@ import pytest
 from intercomd.config import Hub
 from intercomd.core.legs import Limits
 from intercomd.fakes.journal import FakeJournal
-from intercomd.hub import archive, estate
-from intercomd.hub.archive import Filter, RecordReport
-from intercomd.hub.database import Database
-from intercomd.hub.directory import Busy, Policy, RingMode
-from intercomd.hub.rights import Action, Right
+from intercomd.hub.history import archive
+from intercomd.hub.history.archive import Filter, RecordReport
+from intercomd.hub.people import estate
+from intercomd.hub.people.directory import Busy, Policy, RingMode
+from intercomd.hub.people.rights import Action, Right
 from intercomd.hub.server import HubServer
+from intercomd.hub.storage.database import Database
 from intercomd.ids import IdentityId
 from tests.e2e.hub_clients import Client, enrol, household, settings, talk
 

@@ -19,10 +19,10 @@ from intercomd.core.protocol import DOOR, DoorCommand, Resync
 from intercomd.device.door import Door
 from intercomd.fakes.journal import FakeJournal
 from intercomd.fakes.signalling import SilentJournal
-from intercomd.hub.database import Database
-from intercomd.hub.rights import Action
+from intercomd.hub.people.rights import Action
 from intercomd.hub.server import HubServer
-from intercomd.hub.tables import door_openings, rights
+from intercomd.hub.storage.database import Database
+from intercomd.hub.storage.tables import door_openings, rights
 from intercomd.ids import InstanceId
 from tests.e2e.hub_clients import LIMIT_S, Client, Household, enrol, household, settings, talk, until
 

@@ -12,8 +12,8 @@ import sqlalchemy as sa
 from intercomd.config import Hub
 from intercomd.core.legs import Limits
 from intercomd.fakes.journal import FakeJournal
-from intercomd.hub.database import Database, call_legs, call_records
 from intercomd.hub.server import HubServer
+from intercomd.hub.storage.database import Database, call_legs, call_records
 from tests.e2e.hub_clients import ANSWER, OFFER, Client, Household, enrol, household, settings, talk, until
 
 STATIONS = ("door", "flat", "desk", "attic")

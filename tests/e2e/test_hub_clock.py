@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from intercomd.core.protocol import EndCall, HubPhase, InitiateCall
-from intercomd.hub import records
 from intercomd.hub.clock import HubClock
+from intercomd.hub.history import records
 from tests.e2e.test_registry import DOOR, FLAT, Desk, soon, talking
 
 YEAR_S = 365 * 86_400.0

@@ -17,7 +17,7 @@ import sqlalchemy as sa
 
 from intercomd.config import Config, Hub
 from intercomd.hub import admin
-from intercomd.hub.database import Database, call_records
+from intercomd.hub.storage.database import Database, call_records
 from tests.e2e.hub_clients import LIMIT_S, enrol, household, settings, talk
 
 START_LIMIT_S = 20.0

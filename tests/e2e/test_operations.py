@@ -13,10 +13,10 @@ import sqlalchemy as sa
 
 from intercomd.config import Hub
 from intercomd.fakes.journal import FakeJournal
-from intercomd.hub import operations
-from intercomd.hub.database import Database
+from intercomd.hub.api import probes as operations
 from intercomd.hub.server import HubServer
-from intercomd.hub.tables import call_records
+from intercomd.hub.storage.database import Database
+from intercomd.hub.storage.tables import call_records
 from tests.e2e.hub_clients import ANSWER, LIMIT_S, OFFER, enrol, household, settings, talk, until
 from tests.e2e.test_hub_process import free_port, process, write_config
 

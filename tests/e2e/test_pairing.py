@@ -20,10 +20,11 @@ from intercomd.core.protocol import Resync
 from intercomd.errors import ErrorCode
 from intercomd.fakes.journal import FakeJournal
 from intercomd.fakes.signalling import SilentJournal
-from intercomd.hub import authority, pairing
-from intercomd.hub.authority import Files
+from intercomd.hub.api import pairing
 from intercomd.hub.clock import HubClock
 from intercomd.hub.server import HubServer
+from intercomd.hub.web import authority
+from intercomd.hub.web.authority import Files
 from intercomd.ids import InstanceId
 from intercomd.link.pairing import NotNow, Offer, Refused, Unfit, Unverified, pair, parse
 from tests.contract.signalling_rig import QUICK, running

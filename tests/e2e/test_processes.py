@@ -14,12 +14,22 @@ import sqlalchemy as sa
 from intercomd.config import Config, Hub
 from intercomd.errors import ErrorCode
 from intercomd.fakes.journal import FakeJournal
-from intercomd.hub import admin, estate
-from intercomd.hub.database import Database
-from intercomd.hub.directory import Busy, Policy
+from intercomd.hub import admin
+from intercomd.hub.people import estate
+from intercomd.hub.people.directory import Busy, Policy
 from intercomd.hub.server import HubServer
 from intercomd.hub.shared.process import Buried
-from intercomd.hub.tables import call_members, call_records, calls, devices, leases, open_legs, outbox, processes
+from intercomd.hub.storage.database import Database
+from intercomd.hub.storage.tables import (
+    call_members,
+    call_records,
+    calls,
+    devices,
+    leases,
+    open_legs,
+    outbox,
+    processes,
+)
 from tests.e2e.hub_clients import ANSWER, LIMIT_S, OFFER, Household, enrol, household, settings, talk, until
 from tests.e2e.steadfast import Steadfast
 from tests.e2e.test_hub_process import free_port, process, write_config

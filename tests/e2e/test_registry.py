@@ -26,12 +26,13 @@ from intercomd.core.protocol import (
 )  # fmt: skip
 from intercomd.errors import ErrorCode
 from intercomd.fakes.journal import FakeJournal
-from intercomd.hub import records, registry
+from intercomd.hub.calling import registry
+from intercomd.hub.calling.presence import Presence, Socket
+from intercomd.hub.calling.registry import Registry
 from intercomd.hub.clock import HubClock
-from intercomd.hub.database import Database, DatabaseError
-from intercomd.hub.directory import Directory, Identity, Role
-from intercomd.hub.presence import Presence, Socket
-from intercomd.hub.registry import Registry
+from intercomd.hub.history import records
+from intercomd.hub.people.directory import Directory, Identity, Role
+from intercomd.hub.storage.database import Database, DatabaseError
 from intercomd.ids import CallId
 from tests.unit.hub_calls import DESK, DOOR, FLAT, FLAT_2
 

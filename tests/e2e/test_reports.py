@@ -10,7 +10,7 @@ import pytest
 
 from intercomd.fakes.journal import FakeJournal
 from intercomd.hub.server import HubServer
-from intercomd.hub.tables import call_records, door_openings
+from intercomd.hub.storage.tables import call_records, door_openings
 from tests.e2e.administrators import Console, administrator
 from tests.e2e.hub_clients import enrol, household, settings, talk
 

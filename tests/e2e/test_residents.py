@@ -13,10 +13,10 @@ import pytest
 import socketio
 
 from intercomd.fakes.journal import FakeJournal
-from intercomd.hub import sessions
 from intercomd.hub.clock import HubClock
-from intercomd.hub.directory import Role
 from intercomd.hub.office import Order, Result, carry_out
+from intercomd.hub.people import sessions
+from intercomd.hub.people.directory import Role
 from intercomd.hub.server import HubServer
 from tests.e2e.hub_clients import Client, Household, household, settings, talk
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from intercomd.hub.database import Database
+from intercomd.hub.storage.database import Database
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.platform("postgres"))])

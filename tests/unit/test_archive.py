@@ -11,12 +11,13 @@ from msgspec.structs import replace
 from intercomd.core.legs import Leg, LegState
 from intercomd.core.outcome import Outcome
 from intercomd.core.protocol import CallRecord, EndReason, Metrics
-from intercomd.hub import archive, queries, records, sheet
-from intercomd.hub.archive import Filter, RecordReport
-from intercomd.hub.database import Database
-from intercomd.hub.queries import Moment
-from intercomd.hub.records import Figures
-from intercomd.hub.routes import Query
+from intercomd.hub.history import archive, records, sheet
+from intercomd.hub.history.archive import Filter, RecordReport
+from intercomd.hub.history.records import Figures
+from intercomd.hub.storage.database import Database
+from intercomd.hub.web import queries
+from intercomd.hub.web.queries import Moment
+from intercomd.hub.web.routes import Query
 from intercomd.ids import IdentityId
 from tests.unit.databases import database as database
 from tests.unit.hub_calls import DESK, DOOR, FLAT, ended

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from intercomd.hub import assets
-from intercomd.hub.bundle import PageError
+from intercomd.hub.web import assets
+from intercomd.hub.web.bundle import PageError
 
 
 def test_a_name_changes_with_the_content_and_with_nothing_else(tmp_path: Path) -> None:

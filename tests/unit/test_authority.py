@@ -8,8 +8,8 @@ import pytest
 from cryptography import x509
 
 from intercomd.config import Hub
-from intercomd.hub import authority
-from intercomd.hub.authority import AuthorityError, Files, anchor, fingerprint, names_of, prepare, same_fingerprint
+from intercomd.hub.web import authority
+from intercomd.hub.web.authority import AuthorityError, Files, anchor, fingerprint, names_of, prepare, same_fingerprint
 from intercomd.link import pairing as station
 
 NAMES = ("hub.local", "127.0.0.1", "2001:db8::7")

@@ -4,9 +4,10 @@ import pytest
 import sqlalchemy as sa
 
 from intercomd.core.protocol import CallRecord, EndReason, Metrics
-from intercomd.hub import bulk, records
-from intercomd.hub.database import Database
-from intercomd.hub.tables import call_legs, call_records
+from intercomd.hub.history import records
+from intercomd.hub.storage import bulk
+from intercomd.hub.storage.database import Database
+from intercomd.hub.storage.tables import call_legs, call_records
 from intercomd.ids import IdentityId
 from tests.unit.databases import database as database
 from tests.unit.hub_calls import FLAT, ended

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from intercomd.hub import bundle as bundles
-from intercomd.hub.bundle import PageError, bundle, lean
+from intercomd.hub.web import bundle as bundles
+from intercomd.hub.web.bundle import PageError, bundle, lean
 
 
 @pytest.fixture

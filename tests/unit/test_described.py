@@ -13,10 +13,11 @@ from aiohttp import web
 from intercomd.config import Hub
 from intercomd.core import protocol
 from intercomd.fakes.journal import FakeJournal
-from intercomd.hub import openapi, routes, wire
-from intercomd.hub.queries import Moment
-from intercomd.hub.routes import Query, Route, Who
+from intercomd.hub import wire
 from intercomd.hub.server import HubServer
+from intercomd.hub.web import openapi, routes
+from intercomd.hub.web.queries import Moment
+from intercomd.hub.web.routes import Query, Route, Who
 
 PROTOCOL_FILE = Path(wire.__file__).with_name("PROTOCOL.md")
 

@@ -5,10 +5,10 @@ import pytest
 from intercomd import RELEASED_S
 from intercomd.core.legs import HubCall, Party
 from intercomd.core.protocol import HubPhase
+from intercomd.hub.calling.ledger import RECENT_CALLS, Ledger
+from intercomd.hub.calling.presence import Presence, Socket
 from intercomd.hub.clock import DRIFT_S, HubClock
-from intercomd.hub.ledger import RECENT_CALLS, Ledger
 from intercomd.hub.limits import MAX_KEYS, Buckets, Rate
-from intercomd.hub.presence import Presence, Socket
 from intercomd.ids import CallId
 from tests.unit.hub_calls import CALL, DESK, DOOR, FLAT, FLAT_2, connected, ended, ringing
 

@@ -9,9 +9,9 @@ from msgspec.structs import replace
 from prometheus_client.parser import text_string_to_metric_families
 
 from intercomd.core.protocol import REQUESTS, Code, EndCall, EndReason, HubPhase, Metrics, WebrtcRestart
-from intercomd.hub.directory import Role
-from intercomd.hub.metrics import Metrics as HubMetrics
-from intercomd.hub.records import Figures
+from intercomd.hub.history.records import Figures
+from intercomd.hub.metering.metrics import Metrics as HubMetrics
+from intercomd.hub.people.directory import Role
 from tests.unit.hub_calls import CALL, DOOR, FLAT, connected, connecting, ended, request, ringing
 
 RULES = Path(__file__).parents[2] / "systemd" / "prometheus.rules.yml"

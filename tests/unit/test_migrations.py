@@ -1,4 +1,4 @@
-"""Databases of every earlier version are taken over; what the migrations make is what hub/tables.py says."""
+"""Databases of every earlier version are taken over; what the migrations make is what hub/storage/tables.py says."""
 
 import asyncio
 import sqlite3
@@ -12,9 +12,11 @@ from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
-from intercomd.hub import directory, migrations, records
-from intercomd.hub.database import Database, DatabaseError
-from intercomd.hub.tables import SCHEMA, call_legs, call_records, metadata
+from intercomd.hub.history import records
+from intercomd.hub.people import directory
+from intercomd.hub.storage import migrations
+from intercomd.hub.storage.database import Database, DatabaseError
+from intercomd.hub.storage.tables import SCHEMA, call_legs, call_records, metadata
 from intercomd.ids import CallId
 
 EARLIER = range(1, SCHEMA)

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from intercomd.hub import passwords
-from intercomd.hub.passwords import MAX_WAITING, Overloaded, Passwords
+from intercomd.hub.people import passwords
+from intercomd.hub.people.passwords import MAX_WAITING, Overloaded, Passwords
 
 
 @pytest.fixture

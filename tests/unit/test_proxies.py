@@ -4,7 +4,7 @@ import ipaddress
 
 import pytest
 
-from intercomd.hub.proxies import seen_by
+from intercomd.hub.web.proxies import seen_by
 
 PROXIES = [ipaddress.ip_network(network) for network in ("127.0.0.1", "10.0.0.0/8", "::1")]
 

@@ -10,8 +10,8 @@ from intercomd.core.legs import HubCall, view
 from intercomd.core.protocol import AcceptCall, EndReason, HubPhase, RejectCall
 from intercomd.core.switch import handle
 from intercomd.core.switchboard import LeaseExpired, Returned, Unreached
-from intercomd.hub import webpush
-from intercomd.hub.courier import Courier, Outcome, outcome_of
+from intercomd.hub.push import webpush
+from intercomd.hub.push.courier import Courier, Outcome, outcome_of
 from intercomd.ids import IdentityId
 from tests.unit.hub_calls import CALL, DESK, DOOR, FLAT, initiate, request
 

@@ -10,9 +10,18 @@ from msgspec.structs import replace
 
 from intercomd.core.legs import HubCall
 from intercomd.core.protocol import CallRecord, EndCall, EndReason, HubPhase, Metrics
-from intercomd.hub import records
-from intercomd.hub.database import SCHEMA, Database, DatabaseError, call_legs, call_records, claimed, open_legs, path_of
-from intercomd.hub.records import KEEP_CALLS_S, Figures
+from intercomd.hub.history import records
+from intercomd.hub.history.records import KEEP_CALLS_S, Figures
+from intercomd.hub.storage.database import (
+    SCHEMA,
+    Database,
+    DatabaseError,
+    call_legs,
+    call_records,
+    claimed,
+    open_legs,
+    path_of,
+)
 from tests.unit.hub_calls import CALL, DESK, DOOR, FLAT, connected, connecting, ended, request, ringing
 
 

@@ -6,11 +6,11 @@ from msgspec.structs import replace
 
 from intercomd.core.protocol import Metrics
 from intercomd.fakes.journal import FakeJournal
-from intercomd.hub import records, retention
-from intercomd.hub.database import Database
-from intercomd.hub.records import KEEP_CALLS_S, Figures
-from intercomd.hub.retention import DAY_S, Retention
-from intercomd.hub.tables import call_legs, call_parties, call_records, calls
+from intercomd.hub.history import records, retention
+from intercomd.hub.history.records import KEEP_CALLS_S, Figures
+from intercomd.hub.history.retention import DAY_S, Retention
+from intercomd.hub.storage.database import Database
+from intercomd.hub.storage.tables import call_legs, call_parties, call_records, calls
 from tests.unit.databases import database as database
 from tests.unit.hub_calls import FLAT, connected, ended
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from intercomd.hub.directory import Directory, Identity, Policy, Role
-from intercomd.hub.rights import EVERYBODY, Action, Right, Rights, memberships
+from intercomd.hub.people.directory import Directory, Identity, Policy, Role
+from intercomd.hub.people.rights import EVERYBODY, Action, Right, Rights, memberships
 from intercomd.ids import IdentityId
 
 

@@ -7,9 +7,9 @@ import pytest
 
 from intercomd.config import Hub
 from intercomd.core.legs import Limits, Party, Round
-from intercomd.hub import ringing
-from intercomd.hub.directory import Busy, Directory, Group, Identity, Policy, RingMode, Role
-from intercomd.hub.rights import Action, Right, Rights
+from intercomd.hub.calling import ringing
+from intercomd.hub.people.directory import Busy, Directory, Group, Identity, Policy, RingMode, Role
+from intercomd.hub.people.rights import Action, Right, Rights
 from intercomd.ids import IdentityId
 from tests.unit.hub_calls import DESK, DOOR, FLAT, party
 

@@ -14,13 +14,13 @@ from intercomd.core.legs import Endpoint, Limits
 from intercomd.core.protocol import REQUESTS, Code, Notice
 from intercomd.errors import ErrorCode
 from intercomd.fakes.journal import FakeJournal
+from intercomd.hub.calling.openings import Doors
+from intercomd.hub.calling.presence import Presence, Socket
+from intercomd.hub.calling.registry import Registry
 from intercomd.hub.clock import HubClock
-from intercomd.hub.database import Database
-from intercomd.hub.directory import Directory, Identity, Role, digest
-from intercomd.hub.doors import Doors
-from intercomd.hub.presence import Presence, Socket
-from intercomd.hub.registry import Registry
+from intercomd.hub.people.directory import Directory, Identity, Role, digest
 from intercomd.hub.signalling import DEAD_S, Signalling
+from intercomd.hub.storage.database import Database
 from intercomd.hub.transport import Refused
 from intercomd.hub.turn import IceOffer
 from intercomd.ids import IdentityId

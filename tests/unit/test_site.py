@@ -4,7 +4,7 @@ import pytest
 from aiohttp import web
 
 from intercomd.config import Hub
-from intercomd.hub.site import Site
+from intercomd.hub.web.site import Site
 
 PLAIN = Site.of(Hub())
 TLS = Site.of(Hub(tls_cert="/cert.pem", tls_key="/key.pem"))

@@ -1,8 +1,8 @@
 // One's own password, and who else administers.
 
-import { at, getFrom, post, put, remove } from "./adminapi.js";
+import { at, getFrom, post, put, reasonOf, remove } from "./adminapi.js";
 import { askFor, confirmed, valuesOf } from "./admindialog.js";
-import { button, field, input, make, mark } from "./adminparts.js";
+import { button, field, head, input, make, mark } from "./adminparts.js";
 import { showLink } from "./adminpeople.js";
 import { text } from "./texts.js";
 
@@ -14,52 +14,73 @@ export const account = {
   draw({ administrators }, app) {
     const rows = administrators.map((entry) => administratorRow(entry, app));
     const add = button(text("admin.add.administrator"), () => addedAdministrator(app), { key: "add-administrator" });
-    return [
-      passwordForm(app),
-      make("section", {}, make("div", { class: "head" }, make("h2", {}, text("admin.account.all")), add), make("ul", { class: "card rows", id: "administrators" }, rows)),
-    ];
+    const list = make("ul", { class: "card rows", id: "administrators" }, rows);
+    return [make("section", {}, head(text("admin.account.all"), add), list), passwordForm(app)];
   },
 };
 
-export const newPassword = () => input("password", { type: "password", autocomplete: "new-password", required: true, minlength: SHORTEST, maxlength: 200 });
+export function newPassword() {
+  const given = { type: "password", autocomplete: "new-password", required: true, minlength: SHORTEST, maxlength: 200 };
+  return input("password", given);
+}
 
 function passwordForm(app) {
-  const onsubmit = (event) => {
+  const problem = make("p", { class: "problem", role: "alert" });
+  const onsubmit = async (event) => {
     event.preventDefault();
-    const form = event.target;
-    app.carryOut(() => put("admin/password", valuesOf(form)), { told: text("admin.account.changed") });
+    problem.textContent = "";
+    try {
+      await put("admin/password", valuesOf(event.target));
+      await app.changed(text("admin.account.changed"));
+    } catch (error) {
+      // One word of the hub's for both: here the session is good, so it is the password.
+      const isWrong = error.code === "unauthorised" && error.status === 403;
+      problem.textContent = isWrong ? text("admin.account.wrong") : reasonOf(error);
+    }
   };
   const current = input("current", { type: "password", autocomplete: "current-password", required: true });
-  const heading = make("h2", {}, text("admin.account.password"));
-  return make("section", {}, heading, make("form", { class: "card padded grid", onsubmit, id: "password" },
-    field(text("admin.account.current"), current), field(text("admin.account.new"), newPassword(), text("admin.signin.hint")),
-    make("button", { type: "submit", class: "wide go", data: { key: "change-password" } }, text("admin.act.change"))));
+  const form = make("form", { class: "card padded form two-fields", onsubmit, id: "password" },
+    field(text("admin.account.current"), current),
+    field(text("admin.account.new"), newPassword(), text("admin.signin.hint")),
+    make("button", { type: "submit", class: "wide go", data: { key: "change-password" } }, text("admin.act.change")),
+    problem);
+  return make("section", {}, head(text("admin.account.password")), form);
 }
 
 function administratorRow(entry, app) {
-  const own = entry.name === app.administrator;
+  const { name } = entry;
+  const own = name === app.administrator;
   const state = text(entry.hasPassword ? "admin.account.sessions" : "admin.account.invited", { number: entry.sessions });
-  const words = make("span", { class: "words" }, make("span", { class: "name" }, entry.name), make("span", { class: "sub" }, own ? `${text("admin.account.you")} · ${state}` : state));
-  const send = () => remove(`admin/administrators/${at(entry.name)}`);
+  const words = make("span", { class: "words" },
+    make("span", { class: "name" }, name),
+    make("span", { class: "sub" }, own ? `${text("admin.account.you")} · ${state}` : state));
+  const send = () => remove(`admin/administrators/${at(name)}`);
   const gone = async () => {
-    const title = text("admin.remove.title", { name: entry.name });
-    if (await confirmed(title, text("admin.remove.administrator"), text("admin.act.remove"), send)) await app.reload();
+    const title = text("admin.remove.title", { name });
+    if (!(await confirmed(title, text("admin.remove.administrator"), text("admin.act.remove"), send))) return;
+    await app.changed(text("admin.told.removed", { name }));
   };
-  const reset = () => app.carryOut(async () => showAdministrator(entry.name));
+  const reset = () => app.carryOut(() => showAdministrator(name));
   const acts = !own && make("div", { class: "acts" },
-    button(text("admin.act.reset"), reset, { key: `reset-${entry.name}` }),
-    button(text("admin.act.remove"), gone, { key: `gone-${entry.name}`, look: "small-act grave" }));
-  return make("li", { class: "stacked" }, make("div", { class: "row" }, mark("person"), words), acts);
+    button(text("admin.act.reset"), reset, { key: `reset-${name}` }),
+    button(text("admin.act.remove"), gone, { key: `gone-${name}`, look: "small-act grave" }));
+  const data = { key: `administrator-${name}` };
+  return make("li", { class: "stacked", data }, make("div", { class: "row" }, mark("person"), words), acts);
 }
 
-const showAdministrator = async (name) =>
-  showLink(text("admin.account.link", { name }), text("admin.account.linkHow"), await post("admin/administrators", { name }));
+const linkFor = (name, made) => showLink(text("admin.account.link", { name }), text("admin.account.linkHow"), made);
+
+const showAdministrator = async (name) => linkFor(name, await post("admin/administrators", { name }));
 
 async function addedAdministrator(app) {
-  const content = [field(text("admin.signin.name"), input("name", { required: true, maxlength: 64 }))];
-  const send = async ({ name }) => ({ name: name.trim(), made: await post("admin/administrators", { name: name.trim() }) });
+  const given = { required: true, maxlength: 64, autocapitalize: "none" };
+  const content = [field(text("admin.signin.name"), input("name", given))];
+  const send = async (values) => {
+    const name = values.name.trim();
+    return { name, made: await post("admin/administrators", { name }) };
+  };
   const done = await askFor({ title: text("admin.add.administrator"), content, act: text("admin.act.add"), send });
   if (!done) return;
-  await showLink(text("admin.account.link", { name: done.name }), text("admin.account.linkHow"), done.made);
+  await linkFor(done.name, done.made);
   await app.reload();
 }

@@ -4,6 +4,9 @@ import { hasText, text } from "./texts.js";
 
 const ANSWER_MS = 15000;
 
+// Of the document, when the hub no longer knows who asks.
+export const SESSION_ENDED = "intercom-session-ended";
+
 export class Refused extends Error {
   constructor(status, code, message) {
     super(message);
@@ -16,15 +19,17 @@ export class Refused extends Error {
 export async function askApi(method, path, body) {
   const json = { headers: { "Content-Type": "application/json" }, body: JSON.stringify(body ?? {}) };
   const sent = method === "GET" ? {} : json;
+  const signal = AbortSignal.timeout(ANSWER_MS);
   let response;
   try {
-    response = await fetch(`/api/${path}`, { method, credentials: "same-origin", signal: AbortSignal.timeout(ANSWER_MS), ...sent });
+    response = await fetch(`/api/${path}`, { method, credentials: "same-origin", signal, ...sent });
   } catch {
     throw new Refused(0, "network", "");
   }
   const told = await response.json().catch(() => ({}));
-  if (!response.ok) throw new Refused(response.status, told.code ?? "failed", told.message ?? "");
-  return told;
+  if (response.ok) return told;
+  if (response.status === 401) document.dispatchEvent(new Event(SESSION_ENDED));
+  throw new Refused(response.status, told.code ?? "failed", told.message ?? "");
 }
 
 export const getFrom = (path) => askApi("GET", path);

@@ -24,7 +24,7 @@ export function askFor({ title, content, act, send, isGrave = false }) {
       }
       go.disabled = false;
     };
-    const form = make("form", { onsubmit }, content, problem, make("div", { class: "pair" }, close, go));
+    const form = make("form", { onsubmit }, content, problem, make("div", { class: "pair foot" }, close, go));
     const dialog = opened(title, form, () => resolve(result));
   });
 }
@@ -37,8 +37,13 @@ export const confirmed = (title, words, act, send) =>
 export function tellIn(title, ...content) {
   return new Promise((resolve) => {
     const done = button(text("admin.done"), () => dialog.close(), { look: "wide go" });
-    const dialog = opened(title, make("div", { class: "told" }, content, done), resolve);
+    const dialog = opened(title, make("div", { class: "told" }, content, make("div", { class: "foot" }, done)), resolve);
   });
+}
+
+// Whatever is asked or told just now: its answer is no use any more.
+export function closeDialogs() {
+  for (const dialog of document.querySelectorAll("dialog")) dialog.close();
 }
 
 function opened(title, content, onClose) {

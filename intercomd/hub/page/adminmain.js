@@ -1,8 +1,9 @@
 // Administration: a page of its own, so that residents' phones do not load it.
 
 import { account } from "./adminaccount.js";
-import { getFrom, reasonOf, remove } from "./adminapi.js";
+import { SESSION_ENDED, getFrom, reasonOf, remove } from "./adminapi.js";
 import { board } from "./adminboard.js";
+import { closeDialogs } from "./admindialog.js";
 import { groups } from "./admingroups.js";
 import { make } from "./adminparts.js";
 import { people } from "./adminpeople.js";
@@ -11,7 +12,7 @@ import { rights } from "./adminrights.js";
 import { signInForm, takeLink } from "./adminsignin.js";
 import { ADMIN_TEXTS } from "./admintexts.js";
 import { byId, setText, show, translate } from "./dom.js";
-import { addTexts, chooseLanguage, otherLanguage, text } from "./texts.js";
+import { addTexts, chooseLanguage, otherLanguage, text, timeOfDay } from "./texts.js";
 
 const VIEWS = [board, people, groups, rights, records, account];
 const TOLD_MS = 5000;
@@ -23,10 +24,12 @@ class Administration {
     this.link = takeLink();
     this.view = null;
     this.asked = 0;
+    this.toldAt = 0;
     byId("language").onclick = () => { otherLanguage(); this.redraw(); };
     byId("sign-out").onclick = () => this.leave();
     window.addEventListener("hashchange", () => this.moved());
     document.addEventListener("visibilitychange", () => this.refresh());
+    document.addEventListener(SESSION_ENDED, () => this.ended());
   }
 
   async start() {
@@ -53,11 +56,18 @@ class Administration {
 
   // ------------------------------------------------------------------------------------------------- in and out
 
-  signIn() {
+  // `why`: what is to be known before; it stays when the language is changed.
+  signIn(why = "") {
     this.administrator = "";
     this.view = null;
+    this.why = why;
+    this.asked += 1;
+    clearInterval(this.ticking);
     this.frame();
-    this.put([signInForm(this.link, this.isSetUp, (session) => { this.link = null; this.enter(session); })]);
+    const { link, isSetUp } = this;
+    const enter = (session) => { this.link = null; this.enter(session); };
+    const forget = () => { this.link = null; this.start(); };
+    this.put([signInForm({ link, isSetUp, why: why && text(why), enter, forget })]);
     (byId("view").querySelector("input") ?? byId("view").querySelector("h1"))?.focus();
   }
 
@@ -65,6 +75,12 @@ class Administration {
     this.administrator = session.administrator.name;
     this.isSetUp = true;
     this.reload();
+  }
+
+  ended() {
+    if (!this.administrator) return;
+    closeDialogs();
+    this.signIn("admin.signin.ended");
   }
 
   async leave() {
@@ -89,12 +105,17 @@ class Administration {
     try {
       const told = await wanted.load();
       if (asked !== this.asked) return;
-      this.told = told;
+      this.heard(told);
       this.redraw();
       if (isNew) byId("title").focus();
     } catch (error) {
       if (asked === this.asked) this.fail(error, () => this.reload());
     }
+  }
+
+  heard(told) {
+    this.told = told;
+    this.toldAt = Date.now() / 1000;
   }
 
   waiting(wanted) {
@@ -112,22 +133,25 @@ class Administration {
     try {
       const told = await view.load();
       if (view !== this.view) return;
-      this.told = told;
+      this.heard(told);
       view.refresh(told);
       setText(byId("stale"), "");
     } catch (error) {
-      if (error.status === 401) this.signIn();
-      else setText(byId("stale"), reasonOf(error));
+      const seen = text("admin.stale", { reason: reasonOf(error), time: timeOfDay(this.toldAt) });
+      if (view === this.view) setText(byId("stale"), seen);
     }
   }
 
   redraw() {
     const { key } = document.activeElement?.dataset ?? {};
     this.frame();
-    if (!this.view && byId("view").querySelector(".gate")) this.signIn();
+    if (!this.view && byId("view").querySelector(".gate")) this.signIn(this.why);
     if (!this.view || !this.told) return;
     this.put(this.view.draw(this.told, this));
-    if (key) Array.from(document.querySelectorAll("#view [data-key]")).find((one) => one.dataset.key === key && one.tabIndex >= 0)?.focus();
+    if (!key) return;
+    const all = Array.from(document.querySelectorAll("#view [data-key]"));
+    // What had the focus may be gone: readers go on at the beginning of the view, not of the page.
+    (all.find((one) => one.dataset.key === key && one.tabIndex >= 0) ?? byId("title")).focus();
   }
 
   frame() {
@@ -155,32 +179,37 @@ class Administration {
   // ------------------------------------------------------------------------------------------------ what is changed
 
   // Do it, say so if there is something to say, and show how things are now, unless the view `stays`.
-  async carryOut(act, { told, stays = false } = {}) {
+  async carryOut(act, { told = "", stays = false } = {}) {
     try {
       await act();
-      if (told) this.tell(told);
     } catch (error) {
-      if (error.status === 401) this.signIn();
-      this.tell(reasonOf(error));
+      if (error.status !== 401) this.tell(reasonOf(error));
       return;
     }
+    if (told) this.tell(told);
     if (!stays) await this.reload();
   }
 
-  fail(error, retry) {
-    if (error.status === 401) {
-      this.signIn();
-      return;
-    }
-    const again = make("button", { type: "button", class: "wide go", onclick: retry }, text("error.retry"));
-    this.put([make("div", { class: "card padded" }, make("p", { class: "problem", role: "alert" }, reasonOf(error)), again)]);
+  // Something has been changed: say so, and show it.
+  async changed(told = text("admin.told.saved")) {
+    this.tell(told);
+    await this.reload();
   }
 
+  fail(error, retry) {
+    if (error.status === 401) return;
+    const again = make("button", { type: "button", class: "wide go", onclick: retry }, text("error.retry"));
+    const problem = make("p", { class: "problem", role: "alert" }, reasonOf(error));
+    this.put([make("div", { class: "card padded failed" }, problem, again)]);
+  }
+
+  // Seen for a moment, and read aloud: a region that was hidden until now is not read everywhere.
   tell(words) {
     setText(byId("toast-text"), words);
+    setText(byId("said"), words);
     show(byId("toast"), true);
     clearTimeout(this.telling);
-    this.telling = setTimeout(() => show(byId("toast"), false), TOLD_MS);
+    this.telling = setTimeout(() => { show(byId("toast"), false); setText(byId("said"), ""); }, TOLD_MS);
   }
 }
 

@@ -59,6 +59,15 @@ export function mark(icon) {
   return make("span", { class: "mark", "aria-hidden": "true" }, createIcon(icon));
 }
 
+export const byName = (one, other) => one.name.localeCompare(other.name) || one.id.localeCompare(other.id);
+
+// Above a list: what it is, and what can be done with all of it.
+export const head = (words, act) => make("div", { class: "head" }, make("h2", {}, words), act);
+
+export function shownName({ id, name }) {
+  return make("span", { class: "name" }, name, name !== id && make("span", { class: "id" }, ` ${id}`));
+}
+
 export const iconOf = (role) => ({ station: "door", group: "group" })[role] ?? "person";
 
 // What is shown once and must be carried elsewhere: the words, and a button that copies them.
@@ -75,8 +84,9 @@ export function toCopy(words, label) {
     }
   };
   const shown = make("code", { class: "secret", tabindex: "0", "aria-label": label }, words);
-  const row = make("div", { class: "beside" }, button(text("admin.copy"), copy), said);
-  return make("div", { class: "field" }, make("p", { class: "label" }, label), shown, row);
+  const act = button(text("admin.copy"), copy, { label: text("admin.copyThis", { label }) });
+  const row = make("div", { class: "beside" }, make("p", { class: "label" }, label), said, act);
+  return make("div", { class: "field" }, row, shown);
 }
 
 // The hub's drawing of a QR code. Only its paths are taken over, attribute by attribute.

@@ -3,8 +3,8 @@
 import { post, reasonOf } from "./adminapi.js";
 import { newPassword } from "./adminaccount.js";
 import { valuesOf } from "./admindialog.js";
-import { field, input, make } from "./adminparts.js";
-import { text } from "./texts.js";
+import { button, field, input, make } from "./adminparts.js";
+import { hasText, text } from "./texts.js";
 
 const LINK = /^#(set-up|password)=([\w-]{1,200})$/;
 
@@ -16,12 +16,16 @@ export function takeLink() {
   return { purpose: found[1], code: found[2] };
 }
 
-// `link`: as above, or null; `isSetUp`: somebody could sign in; `enter(session)` when somebody has.
-export function signInForm(link, isSetUp, enter) {
+// `link`: as above, or null; `isSetUp`: somebody could sign in; `why`: what is to be known before, or "".
+// `enter(session)` when somebody is in, `forget()` when somebody has no use for the link.
+export function signInForm({ link, isSetUp, why, enter, forget }) {
   const kind = link?.purpose ?? (isSetUp ? "logIn" : "nobody");
   const title = make("h1", { tabindex: "-1" }, text(`admin.signin.${kind}`));
   const lead = make("p", {}, text(`admin.signin.${kind}How`));
-  if (kind === "nobody") return make("div", { class: "gate" }, title, lead, make("code", { class: "secret" }, "intercomd hub set-up"));
+  if (kind === "nobody") {
+    return make("div", { class: "gate" }, title, lead, make("code", { class: "secret" }, "intercomd hub set-up"));
+  }
+  const told = make("p", { class: "notice", role: "status" }, why);
   const problem = make("p", { class: "problem", role: "alert" });
   const go = make("button", { type: "submit", class: "wide go" }, text(link ? "admin.signin.set" : "admin.signin.go"));
   const onsubmit = async (event) => {
@@ -31,17 +35,32 @@ export function signInForm(link, isSetUp, enter) {
     try {
       enter(await sendIn(link, valuesOf(event.target)));
     } catch (error) {
-      // Both are "unauthorised": which of them it is, only the page knows.
-      const isRefused = error.code === "unauthorised" && error.status === 403;
-      problem.textContent = isRefused ? text(link ? "admin.signin.used" : "admin.signin.wrong") : reasonOf(error);
+      problem.textContent = refusalWords(error, link);
     }
     go.disabled = false;
   };
+  const form = make("form", { class: "card padded", onsubmit }, fields(link), problem, go);
+  const other = link && isSetUp && button(text("admin.signin.instead"), forget, { look: "plain" });
+  return make("div", { class: "gate" }, title, lead, told, form, other);
+}
+
+function fields(link) {
   const name = input("name", { autocomplete: "username", required: true, maxlength: 64, autocapitalize: "none" });
   const current = input("password", { type: "password", autocomplete: "current-password", required: true });
-  const secret = link ? field(text("admin.account.new"), newPassword(), text("admin.signin.hint")) : field(text("admin.signin.password"), current);
-  const named = kind !== "password" && field(text("admin.signin.name"), name);
-  return make("div", { class: "gate" }, title, lead, make("form", { class: "card padded", onsubmit }, named, secret, problem, go));
+  return [
+    link?.purpose !== "password" && field(text("admin.signin.name"), name),
+    link
+      ? field(text("admin.account.new"), newPassword(), text("admin.signin.hint"))
+      : field(text("admin.signin.word"), current),
+  ];
+}
+
+// A wrong password and a used link are both "unauthorised": which of them it is, only the page knows.
+function refusalWords(error, link) {
+  if (error.code !== "unauthorised" || error.status !== 403) return reasonOf(error);
+  if (!link) return text("admin.signin.wrong");
+  const own = `admin.signin.used.${link.purpose}`;
+  return text(hasText(own) ? own : "admin.signin.used");
 }
 
 function sendIn(link, { name, password }) {

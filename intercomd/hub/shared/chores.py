@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Hashable
 from contextlib import suppress
 from typing import Final
 
-from intercomd.hub.database import DatabaseError
+from intercomd.hub.storage.database import DatabaseError
 
 AT_ONCE: Final = 4
 """So many at a time: people's requests need connections, too."""

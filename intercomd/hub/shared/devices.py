@@ -13,9 +13,9 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from intercomd.core.legs import Endpoint, Party
-from intercomd.hub.database import Database
-from intercomd.hub.presence import Presence, Socket
+from intercomd.hub.calling.presence import Presence, Socket
 from intercomd.hub.shared import statements
+from intercomd.hub.storage.database import Database
 from intercomd.ids import IdentityId, InstanceId
 
 Depart = Callable[[Endpoint, str], Awaitable[None]]

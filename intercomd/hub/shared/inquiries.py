@@ -10,10 +10,10 @@ from typing import Any
 import msgspec
 
 from intercomd.core.legs import Endpoint
-from intercomd.hub.calls import Asked
+from intercomd.hub.calling.calls import Asked
 from intercomd.hub.clock import HubClock
-from intercomd.hub.database import Database, DatabaseError
 from intercomd.hub.shared import statements
+from intercomd.hub.storage.database import Database, DatabaseError
 from intercomd.ids import IdentityId, InstanceId
 
 

@@ -11,9 +11,9 @@ import msgspec
 
 from intercomd.core.legs import Endpoint
 from intercomd.core.protocol import NOTICES, decode
-from intercomd.hub.calls import Deliver
-from intercomd.hub.database import Database
+from intercomd.hub.calling.calls import Deliver
 from intercomd.hub.shared import statements
+from intercomd.hub.storage.database import Database
 from intercomd.ids import IdentityId, InstanceId
 
 POLL_S: Final = 1.0

@@ -11,8 +11,8 @@ from sqlalchemy.sql.expression import Executable
 from intercomd.core.legs import Endpoint
 from intercomd.core.protocol import HubPhase
 from intercomd.hub.clock import HubClock
-from intercomd.hub.database import Database
 from intercomd.hub.shared import statements
+from intercomd.hub.storage.database import Database
 from intercomd.ids import IdentityId, InstanceId
 
 LEASE_S: Final = 6.0

@@ -21,11 +21,10 @@ from intercomd.core.legs import Endpoint, HubCall, Limits, Party, view
 from intercomd.core.protocol import CallState, EndCall, HubPhase, InitiateCall, KnownCall, Reply
 from intercomd.core.switchboard import CallRequest, Initiated, LeaseExpired, Requested, Returned, Unreached, Vanished
 from intercomd.errors import ErrorCode
-from intercomd.hub import chronicle, ringing
-from intercomd.hub.calls import NOT_NOW, Calls, Deliver, has_freed
+from intercomd.hub.calling import chronicle, ringing
+from intercomd.hub.calling.calls import NOT_NOW, Calls, Deliver, has_freed
+from intercomd.hub.calling.presence import Presence
 from intercomd.hub.clock import HubClock
-from intercomd.hub.database import Conflict, Database, DatabaseError
-from intercomd.hub.presence import Presence
 from intercomd.hub.shared import statements
 from intercomd.hub.shared.chores import Chores
 from intercomd.hub.shared.devices import Attendance, is_anywhere, take_out
@@ -33,6 +32,7 @@ from intercomd.hub.shared.inquiries import Inquiries
 from intercomd.hub.shared.outbox import Outbox
 from intercomd.hub.shared.process import Buried, Process
 from intercomd.hub.shared.transition import Transition
+from intercomd.hub.storage.database import Conflict, Database, DatabaseError
 from intercomd.ids import CallId, IdentityId
 from intercomd.ports import Journal
 

@@ -8,7 +8,16 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
 
 from intercomd.core.protocol import HubPhase
-from intercomd.hub.tables import call_members, calls, devices, leases, open_legs, outbox, processes, queued_calls
+from intercomd.hub.storage.tables import (
+    call_members,
+    calls,
+    devices,
+    leases,
+    open_legs,
+    outbox,
+    processes,
+    queued_calls,
+)
 
 CHANNEL: Final = "intercomd"
 """What concerns all processes."""

@@ -14,8 +14,8 @@ from intercomd.core.legs import Endpoint, HubCall, Party
 from intercomd.core.protocol import HubPhase, Reply, encode
 from intercomd.core.switch import handle
 from intercomd.core.switchboard import Answer, Measured, SwitchEvent, Tell
-from intercomd.hub import records
-from intercomd.hub.records import Figures
+from intercomd.hub.history import records
+from intercomd.hub.history.records import Figures
 from intercomd.hub.shared import devices, statements
 from intercomd.ids import CallId, IdentityId, InstanceId
 

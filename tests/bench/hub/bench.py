@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from intercomd.hub.database import DatabaseError
+from intercomd.hub.storage.database import DatabaseError
 from tests import postgres
 from tests.bench.audio.measured import Measured
 from tests.bench.hub import growth

@@ -16,8 +16,8 @@ from typing import Any, Final
 import aiohttp
 import sqlalchemy as sa
 
-from intercomd.hub.database import Database
-from intercomd.hub.tables import call_records
+from intercomd.hub.storage.database import Database
+from intercomd.hub.storage.tables import call_records
 from tests.bench.hub.clients import Client, Gone, session
 from tests.bench.hub.servers import Server, enrol, free_port, ours, station
 from tests.postgres import Cluster

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from intercomd.core.protocol import CallRecord, EndReason, Metrics
-from intercomd.hub import records
-from intercomd.hub.database import Database
+from intercomd.hub.history import records
+from intercomd.hub.storage.database import Database
 from intercomd.ids import IdentityId
 from tests.bench.hub.servers import station
 

@@ -12,9 +12,9 @@ from typing import Final
 import aiohttp
 import sqlalchemy as sa
 
-from intercomd.hub.database import Database
-from intercomd.hub.directory import Role, digest
-from intercomd.hub.tables import identities
+from intercomd.hub.people.directory import Role, digest
+from intercomd.hub.storage.database import Database
+from intercomd.hub.storage.tables import identities
 from tests.bench.programs import Program, ProgramError, module
 
 RELAY: Final = Path(__file__).parents[2] / "node" / "relay.mjs"

@@ -13,7 +13,7 @@ from intercomd.core.events import Event, Received, Replied, TimerFired
 from intercomd.core.protocol import CallRecord, Resync
 from intercomd.core.snapshot import Snapshot
 from intercomd.core.station import Phase, Station, Step
-from intercomd.hub import records
+from intercomd.hub.history import records
 
 
 def rings_on() -> None:

@@ -14,7 +14,7 @@ import pytest_asyncio
 from playwright.async_api import Browser, Page, expect
 
 from intercomd.fakes.journal import FakeJournal
-from intercomd.hub.directory import Directory
+from intercomd.hub.people.directory import Directory
 from intercomd.hub.server import HubServer
 from intercomd.ids import IdentityId
 from tests.e2e.administrators import PASSWORD, administrator, made

@@ -6,9 +6,9 @@ import pytest_asyncio
 
 from intercomd.demo.house import House
 from intercomd.demo.resident import Resident
-from intercomd.hub import estate
-from intercomd.hub.database import Database
-from intercomd.hub.directory import Busy, Policy
+from intercomd.hub.people import estate
+from intercomd.hub.people.directory import Busy, Policy
+from intercomd.hub.storage.database import Database
 from tests.e2e.page.scene import ON_THE_PAGE, Scene
 
 pytestmark = ON_THE_PAGE

@@ -6,7 +6,7 @@ from intercomd.demo.house import House
 from intercomd.demo.resident import Resident
 from intercomd.hub.admin import _ask
 from intercomd.hub.office import Order, socket_path
-from intercomd.hub.rights import Action
+from intercomd.hub.people.rights import Action
 from tests.e2e.page.conftest import Open
 from tests.e2e.page.scene import ON_THE_PAGE, Scene, Status
 from tests.e2e.page.witness import Witness

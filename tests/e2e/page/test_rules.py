@@ -13,7 +13,7 @@ from playwright.async_api import Browser, Page, Route
 from intercomd.core.protocol import NOTICES, PROTOCOL_VERSION, REQUESTS, Code, EndReason, HubPhase
 from intercomd.core.station import Shown
 from intercomd.errors import ErrorKind
-from intercomd.hub.assets import FOLDER
+from intercomd.hub.web.assets import FOLDER
 from intercomd.media.emodel import burst_ratio, mos
 from tests.e2e.page.scene import ON_THE_PAGE
 

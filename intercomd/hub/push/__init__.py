@@ -1,0 +1,1 @@
+"""Web Push: phones whose page is closed ring too."""

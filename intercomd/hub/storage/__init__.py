@@ -1,0 +1,1 @@
+"""The database: one SQLite file, or a PostgreSQL that several processes share."""

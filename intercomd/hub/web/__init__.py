@@ -1,0 +1,1 @@
+"""What serves HTTP: the table of routes and its description, the pages' files, TLS, proxies."""
