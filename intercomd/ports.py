@@ -10,19 +10,9 @@ from enum import StrEnum
 from typing import Protocol
 
 from intercomd.core.events import Card
-from intercomd.core.protocol import (
-    CallRecord,
-    Candidate,
-    DoorCommand,
-    DoorReply,
-    IceServer,
-    Metrics,
-    Notice,
-    Reply,
-    Request,
-    Sdp,
-)
+from intercomd.core.protocol import DoorCommand, DoorReply, Notice, Reply, Request
 from intercomd.core.snapshot import Snapshot
+from intercomd.core.vocabulary import CallRecord, Candidate, IceServer, Metrics, Sdp
 from intercomd.errors import ErrorCode
 from intercomd.ids import InstanceId
 from intercomd.media.pcm import Pcm, VoiceSink, VoiceSource

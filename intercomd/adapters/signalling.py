@@ -18,7 +18,8 @@ from typing import Any
 
 from intercomd.config.mistakes import ConfigError
 from intercomd.core.link import Limits
-from intercomd.core.protocol import MAX_MESSAGE_BYTES, PROTOCOL_VERSION, ConnectAuth, encode
+from intercomd.core.protocol import PROTOCOL_VERSION, ConnectAuth
+from intercomd.core.vocabulary import MAX_MESSAGE_BYTES, encode
 from intercomd.errors import ErrorCode
 from intercomd.ids import InstanceId
 from intercomd.link.hub_url import check_hub_url

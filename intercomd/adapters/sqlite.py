@@ -26,8 +26,8 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from intercomd.core.protocol import CallRecord
 from intercomd.core.snapshot import Snapshot, SnapshotError, pack, unpack
+from intercomd.core.vocabulary import CallRecord
 from intercomd.flash.files import UnreadableError, make_file, set_aside
 from intercomd.flash.instant import Instant
 from intercomd.flash.ledger import MAX_RECORDS, Entry, Ledger

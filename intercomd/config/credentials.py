@@ -7,7 +7,7 @@ from pathlib import Path
 
 from intercomd.config.mistakes import ConfigError, Mistake
 from intercomd.config.tables import Hub, Ice, Station
-from intercomd.core.protocol import IceServer
+from intercomd.core.vocabulary import IceServer
 
 HUB_TOKEN = "hub-token"  # noqa: S105  (the credential's name)
 HUB_CA = "hub-ca"

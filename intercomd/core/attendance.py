@@ -7,7 +7,7 @@ from intercomd.core import hunting, talk
 from intercomd.core.admission import may_ring
 from intercomd.core.legs import Endpoint, HubCall, Leg, LegState, peers_of
 from intercomd.core.notices import call_ended, call_initiated, call_queued, call_state, incoming_call, talk_limit
-from intercomd.core.protocol import EndReason, HubPhase, Notice
+from intercomd.core.protocol import Notice
 from intercomd.core.switchboard import (
     SEQ_LEAP,
     LeaseExpired,
@@ -22,6 +22,7 @@ from intercomd.core.switchboard import (
     tell,
     with_leg,
 )
+from intercomd.core.vocabulary import EndReason, HubPhase
 
 RETURN_S = 30.0
 """In which every client finds a restarted hub again: a delay of 5 s at most, and an attempt of 20 s."""

@@ -7,8 +7,8 @@ from msgspec.structs import replace
 from intercomd.core import closing
 from intercomd.core.effects import CancelTimer, Effect, Persist, Report, StartTimer
 from intercomd.core.events import Timer
-from intercomd.core.protocol import EndReason
 from intercomd.core.station import Call, Station, Step, snapshot_of, with_call
+from intercomd.core.vocabulary import EndReason
 from intercomd.errors import ErrorCode
 from intercomd.ids import IdentityId
 

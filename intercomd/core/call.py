@@ -50,7 +50,6 @@ from intercomd.core.protocol import (
     CallRejected,
     CallStateChanged,
     EndCall,
-    EndReason,
     IncomingCall,
     Notice,
     OfferReceived,
@@ -59,9 +58,10 @@ from intercomd.core.protocol import (
     Reply,
     RestartOrdered,
     Resync,
-)  # fmt: skip
+)
 from intercomd.core.snapshot import MAX_VOLUME, Role, Route, SavedPhase, bounded
 from intercomd.core.station import Call, Phase, Station, Step, snapshot_of, with_call
+from intercomd.core.vocabulary import EndReason  # fmt: skip
 from intercomd.errors import ErrorCode
 from intercomd.ids import CallId, IdentityId
 

@@ -19,7 +19,7 @@ from intercomd.core.effects import (
     StopMedia,
 )
 from intercomd.core.events import Card, Timer, TimerKind
-from intercomd.core.protocol import CallRecord, CancelCall, EndCall, EndReason, RejectCall, Request
+from intercomd.core.protocol import CancelCall, EndCall, RejectCall, Request
 from intercomd.core.snapshot import MAX_TOMBSTONES, Role, Tombstone
 from intercomd.core.station import (
     ANSWERED,
@@ -32,6 +32,7 @@ from intercomd.core.station import (
     snapshot_of,
     with_call,
 )
+from intercomd.core.vocabulary import CallRecord, EndReason
 from intercomd.errors import ErrorCode, Remedy
 from intercomd.ids import IdentityId
 

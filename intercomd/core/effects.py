@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from intercomd.core.events import Timer, TimerKind
-from intercomd.core.protocol import CallRecord, Candidate, Request, Sdp
+from intercomd.core.protocol import Request
 from intercomd.core.snapshot import Route, Snapshot, Volumes
+from intercomd.core.vocabulary import CallRecord, Candidate, Sdp
 from intercomd.errors import ErrorCode
 from intercomd.ids import CallId
 

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal
 
-from intercomd.core.protocol import Candidate, Notice, Reply, Request, Sdp
+from intercomd.core.protocol import Notice, Reply, Request
 from intercomd.core.snapshot import Snapshot, VolumeKind
+from intercomd.core.vocabulary import Candidate, Sdp
 from intercomd.ids import CallId, IdentityId
 
 

@@ -13,8 +13,8 @@ from msgspec.structs import replace
 from intercomd.core.admission import Admission
 from intercomd.core.legs import MAX_LEGS, HubCall, Leg, LegState, Party, Round
 from intercomd.core.notices import call_cancelled, call_failed, call_initiated, call_queued, incoming_call
-from intercomd.core.protocol import EndReason, HubPhase
 from intercomd.core.switchboard import Reviewed, Step, Tell, Unreached, armed, changed, closed, left, tell
+from intercomd.core.vocabulary import EndReason, HubPhase
 
 
 def begin(call: HubCall, now_s: float, admission: Admission) -> Step:

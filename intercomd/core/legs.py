@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from intercomd.core.protocol import CallState, EndReason, HubPhase
+from intercomd.core.vocabulary import CallState, EndReason, HubPhase
 from intercomd.ids import CallId, IdentityId, InstanceId
 
 

@@ -10,11 +10,11 @@ from intercomd.core.protocol import (
     CallInitiated,
     CallQueued,
     CallStateChanged,
-    EndReason,
     IncomingCall,
     Notice,
     TalkLimit,
 )
+from intercomd.core.vocabulary import EndReason
 
 
 def incoming_call(call: HubCall, now_s: float) -> Notice:

@@ -3,7 +3,7 @@ it."""
 
 from enum import StrEnum
 
-from intercomd.core.protocol import EndReason
+from intercomd.core.vocabulary import EndReason
 
 
 class Outcome(StrEnum):

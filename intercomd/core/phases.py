@@ -36,8 +36,6 @@ from intercomd.core.protocol import (
     CandidateReceived,
     Code,
     EndCall,
-    EndReason,
-    HubPhase,
     IncomingCall,
     InitiateCall,
     Notice,
@@ -51,9 +49,10 @@ from intercomd.core.protocol import (
     WebrtcIceCandidate,
     WebrtcOffer,
     WebrtcRestart,
-)  # fmt: skip
+)
 from intercomd.core.snapshot import Role, SavedPhase
 from intercomd.core.station import Call, Phase, Station, Step, snapshot_of, with_call
+from intercomd.core.vocabulary import EndReason, HubPhase  # fmt: skip
 from intercomd.errors import ErrorCode
 from intercomd.ids import CallId, IdentityId
 

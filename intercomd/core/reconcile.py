@@ -16,20 +16,11 @@ from intercomd.core.effects import (
     StopMedia,
 )
 from intercomd.core.events import Timer
-from intercomd.core.protocol import (
-    AcceptCall,
-    CallState,
-    EndCall,
-    EndReason,
-    HubPhase,
-    InitiateCall,
-    KnownCall,
-    Reply,
-    Resync,
-)
+from intercomd.core.protocol import AcceptCall, EndCall, InitiateCall, KnownCall, Reply, Resync
 from intercomd.core.recovery import adopt, begin, recover
 from intercomd.core.snapshot import Role, SavedPhase
 from intercomd.core.station import OUTGOING, Call, Phase, Station, Step, shown, snapshot_of, with_call
+from intercomd.core.vocabulary import CallState, EndReason, HubPhase
 from intercomd.errors import ErrorCode
 from intercomd.ids import CallId, IdentityId
 

@@ -20,9 +20,10 @@ from intercomd.core.effects import (
     StartTimer,
 )
 from intercomd.core.events import Timer
-from intercomd.core.protocol import EndReason, OfferReceived, WebrtcRestart
+from intercomd.core.protocol import OfferReceived, WebrtcRestart
 from intercomd.core.snapshot import Role
 from intercomd.core.station import Call, Phase, Station, Step, with_call
+from intercomd.core.vocabulary import EndReason
 from intercomd.errors import ErrorCode
 
 

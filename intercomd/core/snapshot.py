@@ -9,7 +9,7 @@ from typing import Literal
 
 import msgspec
 
-from intercomd.core.protocol import EndReason
+from intercomd.core.vocabulary import EndReason
 from intercomd.ids import CallId, IdentityId
 
 SCHEMA = 1

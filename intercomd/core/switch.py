@@ -41,8 +41,6 @@ from intercomd.core.protocol import (
     CancelCall,
     Code,
     EndCall,
-    EndReason,
-    HubPhase,
     ProlongCall,
     RejectCall,
     RejoinCall,
@@ -75,6 +73,7 @@ from intercomd.core.switchboard import (
     relayed,
     tell,
 )
+from intercomd.core.vocabulary import EndReason, HubPhase
 
 REPORTABLE = frozenset(
     {

@@ -17,9 +17,6 @@ from intercomd.core.protocol import (
     CancelCall,
     Code,
     EndCall,
-    EndReason,
-    HubPhase,
-    Metrics,
     Notice,
     ProlongCall,
     RejectCall,
@@ -30,6 +27,7 @@ from intercomd.core.protocol import (
     WebrtcOffer,
     WebrtcRestart,
 )
+from intercomd.core.vocabulary import EndReason, HubPhase, Metrics
 from intercomd.ids import CallId, IdentityId
 
 CallRequest = (

@@ -7,8 +7,8 @@ from msgspec.structs import replace
 
 from intercomd.core.legs import HubCall
 from intercomd.core.notices import call_ended, talk_limit
-from intercomd.core.protocol import EndReason
 from intercomd.core.switchboard import Requested, Step, answer, armed, changed, closed, tell
+from intercomd.core.vocabulary import EndReason
 
 SAME_S = 1.0
 """Two presses at once, or one told twice, are one wish."""

@@ -8,8 +8,8 @@ from collections.abc import Iterable, Mapping
 
 from intercomd.core.admission import Online, Silence, free_parties, nobody
 from intercomd.core.legs import Endpoint, HubCall
-from intercomd.core.protocol import HubPhase
 from intercomd.core.switchboard import Reviewed
+from intercomd.core.vocabulary import HubPhase
 from intercomd.ids import IdentityId
 
 

@@ -35,9 +35,10 @@ from intercomd.core.events import (
     VolumeStepped,
 )  # fmt: skip
 from intercomd.core.panel import Surroundings, View, view
-from intercomd.core.protocol import Candidate, Metrics, Notice, Reply, Request, Sdp
+from intercomd.core.protocol import Notice, Reply, Request
 from intercomd.core.snapshot import MAX_VOLUME
 from intercomd.core.station import ANSWERED, Phase, Station
+from intercomd.core.vocabulary import Candidate, Metrics, Sdp
 from intercomd.device.asking import Asking
 from intercomd.device.control import Answer, Control
 from intercomd.device.door import Door

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 from typing import Protocol
 
-from intercomd.core.protocol import Metrics
+from intercomd.core.vocabulary import Metrics
 from intercomd.ids import CallId
 from intercomd.media.canceller import VoiceStatus
 from intercomd.media.quality import Here, added, completed

@@ -35,9 +35,10 @@ from intercomd.core.effects import (
     StopMedia,
 )  # fmt: skip
 from intercomd.core.events import ClockSet, Event, Replied, TimerFired, Unanswered
-from intercomd.core.protocol import CallMetrics, IceServer, Metrics, Reply, Request
+from intercomd.core.protocol import CallMetrics, Reply, Request
 from intercomd.core.snapshot import Route, Volumes
 from intercomd.core.station import Station, shown
+from intercomd.core.vocabulary import IceServer, Metrics
 from intercomd.errors import ErrorCode
 from intercomd.ports import Journal, Media, Signalling, Store, StoreError, Unreachable
 

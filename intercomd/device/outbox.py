@@ -6,7 +6,8 @@ from contextlib import suppress
 
 import msgspec
 
-from intercomd.core.protocol import MAX_MESSAGE_BYTES, MAX_RECORDS_PER_UPLOAD, CallRecord, UploadRecords
+from intercomd.core.protocol import UploadRecords
+from intercomd.core.vocabulary import MAX_MESSAGE_BYTES, MAX_RECORDS_PER_UPLOAD, CallRecord
 from intercomd.errors import ErrorCode
 from intercomd.ports import Journal, Signalling, Store, StoreError, Unreachable
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 
 from intercomd.core import call as core
-from intercomd.core.protocol import BadMessage
+from intercomd.core.vocabulary import BadMessage
 from intercomd.device.trace import TraceError, effect_lines, read, read_event, read_settings
 
 

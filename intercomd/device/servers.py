@@ -15,7 +15,8 @@ from typing import Any
 
 import msgspec
 
-from intercomd.core.protocol import IceServer, Reply
+from intercomd.core.protocol import Reply
+from intercomd.core.vocabulary import IceServer
 from intercomd.device.choice import Entry, Key, best, entries, expiry, life_s
 from intercomd.errors import ErrorCode
 from intercomd.ports import Journal, Probe, Probed, Unreachable, Verdict

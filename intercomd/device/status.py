@@ -6,9 +6,9 @@ from typing import Any
 from intercomd import __version__
 from intercomd.core.effects import Light
 from intercomd.core.panel import View
-from intercomd.core.protocol import Metrics, encode
 from intercomd.core.snapshot import Role
 from intercomd.core.station import Shown, Station
+from intercomd.core.vocabulary import Metrics, encode
 from intercomd.errors import ErrorKind
 from intercomd.media.canceller import VoiceStatus
 from intercomd.media.pcm import PERIOD_FRAMES, RATE_HZ

@@ -17,8 +17,9 @@ import msgspec
 from intercomd.core import events as event_module
 from intercomd.core.effects import Effect, Send
 from intercomd.core.events import Event, Received, Replied, Unanswered
-from intercomd.core.protocol import NOTICES, REQUESTS, Reply, decode, encode
+from intercomd.core.protocol import NOTICES, REQUESTS, Reply
 from intercomd.core.station import Settings, Station
+from intercomd.core.vocabulary import decode, encode
 from intercomd.errors import ErrorCode
 
 MAX_TRACE_BYTES = 32 * 1024 * 1024

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 from weakref import WeakValueDictionary
 
-from intercomd.core.protocol import Candidate, IceServer, Metrics, Sdp
+from intercomd.core.vocabulary import Candidate, IceServer, Metrics, Sdp
 from intercomd.media.jitter import Counts
 from intercomd.media.pcm import PERIOD_FRAMES, RATE_HZ, SILENCE, Pcm, VoiceSink, VoiceSource
 from intercomd.media.periods import PeriodRing

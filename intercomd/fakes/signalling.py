@@ -5,7 +5,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from intercomd.core.link import Limits
-from intercomd.core.protocol import REQUESTS, BadMessage, Heartbeat, Notice, Reply, Request, decode, encode
+from intercomd.core.protocol import REQUESTS, Heartbeat, Notice, Reply, Request
+from intercomd.core.vocabulary import BadMessage, decode, encode
 from intercomd.errors import ErrorCode
 from intercomd.link.supervised import Json, Line, SupervisedSignalling
 from intercomd.ports import Journal, Unreachable

@@ -5,8 +5,8 @@ import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from intercomd.core.protocol import CallRecord
 from intercomd.core.snapshot import Snapshot, SnapshotError, pack, unpack
+from intercomd.core.vocabulary import CallRecord
 from intercomd.flash.ledger import MAX_RECORDS
 from intercomd.ids import InstanceId, fresh_instance_id
 from intercomd.ports import Loaded, StoreError

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from intercomd.core.protocol import CallRecord
 from intercomd.core.snapshot import Snapshot, pack
+from intercomd.core.vocabulary import CallRecord
 
 MAX_RECORDS = 2000
 """Years of calls for a station without a hub; some 500 KiB."""

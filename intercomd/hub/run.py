@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from intercomd.adapters.journal import open_journal
 from intercomd.adapters.systemd import SystemdSupervisor
 from intercomd.config import Config, ConfigError, database_password, ice_servers, metrics_token, turn_secret
-from intercomd.core.protocol import IceServer
+from intercomd.core.vocabulary import IceServer
 from intercomd.errors import ErrorCode
 from intercomd.hub.server import HubError, HubServer
 from intercomd.ports import Journal, Supervisor

@@ -14,7 +14,8 @@ from aiohttp import web
 
 from intercomd.config import Hub
 from intercomd.core.legs import Endpoint, HubCall, Limits
-from intercomd.core.protocol import HUB_HEARTBEAT_EVENT, MAX_MESSAGE_BYTES, IceServer, Notice
+from intercomd.core.protocol import HUB_HEARTBEAT_EVENT, Notice
+from intercomd.core.vocabulary import MAX_MESSAGE_BYTES, IceServer
 from intercomd.errors import ErrorCode
 from intercomd.hub.api.pages import Web
 from intercomd.hub.api.probes import Operations

@@ -17,7 +17,6 @@ from intercomd.core.protocol import (
     PROTOCOL_VERSION,
     REQUESTS,
     AcceptCall,
-    BadMessage,
     CallMetrics,
     CancelCall,
     Code,
@@ -39,9 +38,8 @@ from intercomd.core.protocol import (
     WebrtcIceCandidate,
     WebrtcOffer,
     WebrtcRestart,
-    decode,
-    encode,
 )
+from intercomd.core.vocabulary import BadMessage, decode, encode
 from intercomd.errors import ErrorCode
 from intercomd.hub import legacy
 from intercomd.hub.calling.calls import Calls

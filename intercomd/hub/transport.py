@@ -21,7 +21,8 @@ from engineio.exceptions import EngineIOError
 from socketio import packet
 from socketio.exceptions import ConnectionRefusedError as RefusedBySocketIO
 
-from intercomd.core.protocol import MAX_MESSAGE_BYTES, Code
+from intercomd.core.protocol import Code
+from intercomd.core.vocabulary import MAX_MESSAGE_BYTES
 from intercomd.hub import legacy
 from intercomd.hub.limits import FRAMES, Buckets
 from intercomd.hub.web.site import Site

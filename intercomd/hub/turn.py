@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from intercomd.core.protocol import IceServer
+from intercomd.core.vocabulary import IceServer
 from intercomd.ids import IdentityId
 
 

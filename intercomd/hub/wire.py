@@ -11,19 +11,9 @@ from typing import Any, Final
 
 import msgspec
 
-from intercomd.core import protocol
-from intercomd.core.protocol import (
-    HUB_HEARTBEAT_EVENT,
-    MAX_MESSAGE_BYTES,
-    NOTICES,
-    PROTOCOL_VERSION,
-    REQUESTS,
-    Code,
-    ConnectAuth,
-    EndReason,
-    HubPhase,
-    Reply,
-)
+from intercomd.core import protocol, vocabulary
+from intercomd.core.protocol import HUB_HEARTBEAT_EVENT, NOTICES, PROTOCOL_VERSION, REQUESTS, Code, ConnectAuth, Reply
+from intercomd.core.vocabulary import MAX_MESSAGE_BYTES, EndReason, HubPhase
 
 INTRODUCTION: Final = f"""# The signalling protocol, version {PROTOCOL_VERSION}
 
@@ -171,14 +161,14 @@ def _name(struct: Any) -> str:
 
 def _structs() -> Iterator[Any]:
     """Those of the module, in the order in which it defines them."""
-    for found in vars(protocol).values():
-        if isinstance(found, type) and issubclass(found, protocol.Struct):
+    for found in (vars(vocabulary) | vars(protocol)).values():
+        if isinstance(found, type) and issubclass(found, vocabulary.Struct):
             yield found
 
 
 def _shared() -> Iterator[Any]:
     """Structs without an event of their own that others contain."""
-    bases = (protocol.Struct, protocol.Request, protocol.Notice, ConnectAuth, Reply)
+    bases = (vocabulary.Struct, protocol.Request, protocol.Notice, ConnectAuth, Reply)
     return (struct for struct in _structs() if struct not in bases and not _name(struct))
 
 

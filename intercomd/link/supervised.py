@@ -16,7 +16,6 @@ from intercomd.core.effects import Report
 from intercomd.core.protocol import (
     HUB_HEARTBEAT_EVENT,
     NOTICES,
-    BadMessage,
     Code,
     DoorCommand,
     DoorReply,
@@ -24,9 +23,8 @@ from intercomd.core.protocol import (
     Notice,
     Reply,
     Request,
-    decode,
-    encode,
 )
+from intercomd.core.vocabulary import BadMessage, decode, encode
 from intercomd.errors import ErrorCode
 from intercomd.ports import Journal, LinkStatus, Unreachable
 

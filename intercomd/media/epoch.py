@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from time import process_time
 from typing import Protocol
 
-from intercomd.core.protocol import Candidate, Metrics, Sdp
+from intercomd.core.vocabulary import Candidate, Metrics, Sdp
 from intercomd.media.description import DescriptionError, sanitised, takes_short_packets, usable
 from intercomd.media.near_end import SentVoice
 from intercomd.media.quality import BufferDelay, NetworkStats, Timing, metrics, smoothed_loss

@@ -13,7 +13,7 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from intercomd.core.protocol import Metrics
+from intercomd.core.vocabulary import Metrics
 from intercomd.media.emodel import burst_ratio, mos
 from intercomd.media.jitter import Counts
 from intercomd.media.pcm import PERIOD_FRAMES, RATE_HZ

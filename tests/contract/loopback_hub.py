@@ -11,7 +11,8 @@ from typing import Any
 import socketio
 from aiohttp import WSMsgType, web
 
-from intercomd.core.protocol import REQUESTS, Heartbeat, Notice, Reply, Request, decode, encode
+from intercomd.core.protocol import REQUESTS, Heartbeat, Notice, Reply, Request
+from intercomd.core.vocabulary import decode, encode
 
 Json = Any
 

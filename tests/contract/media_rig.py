@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 import pytest
 
-from intercomd.core.protocol import Candidate, IceServer, Metrics, Sdp
+from intercomd.core.vocabulary import Candidate, IceServer, Metrics, Sdp
 from intercomd.fakes.media import FakeMedia
 from intercomd.media.pcm import PERIOD_FRAMES, SILENCE, Pcm, VoiceSink, VoiceSource
 from intercomd.ports import MediaListener

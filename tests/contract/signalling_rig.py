@@ -10,11 +10,8 @@ import pytest
 
 from intercomd.adapters.signalling import SocketIoSignalling
 from intercomd.core.link import Limits
-from intercomd.core.protocol import (
-    CallEnded,
-    EndReason,
-    Notice,
-)
+from intercomd.core.protocol import CallEnded, Notice
+from intercomd.core.vocabulary import EndReason
 from intercomd.fakes.signalling import FakeHubLink, FakeSignalling, SilentJournal
 from intercomd.ids import InstanceId
 from intercomd.link.supervised import SupervisedSignalling

@@ -16,8 +16,8 @@ from typing import Protocol
 import pytest
 
 from intercomd.adapters.sqlite import FILE_NAME, SqliteStore
-from intercomd.core.protocol import CallRecord, EndReason
 from intercomd.core.snapshot import Role, SavedCall, SavedPhase, Snapshot, Tombstone
+from intercomd.core.vocabulary import CallRecord, EndReason
 from intercomd.fakes.store import FakeDisk, FakeStore
 from intercomd.flash.instant import Instant
 from intercomd.ids import CallId, IdentityId

@@ -6,7 +6,7 @@ import time
 import numpy as np
 import pytest
 
-from intercomd.core.protocol import Candidate, Sdp
+from intercomd.core.vocabulary import Candidate, Sdp
 from intercomd.media.pcm import SILENCE, level_dbfs
 from tests.contract.media_rig import FakeKind, Kind, MakePair, Pair, RealKind
 from tests.unit.sounds import SAME_VOICE, best_alignment, likeness, speech

@@ -6,19 +6,8 @@ import time
 import engineio
 import pytest
 
-from intercomd.core.protocol import (
-    CallInitiated,
-    CallState,
-    Code,
-    DoorCommand,
-    DoorReply,
-    EndCall,
-    HubPhase,
-    InitiateCall,
-    Reply,
-    Resync,
-    encode,
-)
+from intercomd.core.protocol import CallInitiated, Code, DoorCommand, DoorReply, EndCall, InitiateCall, Reply, Resync
+from intercomd.core.vocabulary import CallState, HubPhase, encode
 from intercomd.errors import ErrorCode
 from intercomd.ports import Unreachable
 from tests.contract.signalling_rig import Hub, Json, ended, hub, running, until

@@ -13,15 +13,8 @@ import pytest
 from intercomd.adapters.signalling import SocketIoSignalling
 from intercomd.config.mistakes import ConfigError, Mistake
 from intercomd.core.link import Limits
-from intercomd.core.protocol import (
-    MAX_SDP_CHARS,
-    CallInitiated,
-    EndCall,
-    Reply,
-    Resync,
-    Sdp,
-    WebrtcOffer,
-)
+from intercomd.core.protocol import CallInitiated, EndCall, Reply, Resync, WebrtcOffer
+from intercomd.core.vocabulary import MAX_SDP_CHARS, Sdp
 from intercomd.ids import InstanceId
 from intercomd.ports import Unreachable
 from tests.contract.loopback_hub import ACCEPT, OPEN, STALL, WAIT, LoopbackHub, black_hole, free_port, raw_hub

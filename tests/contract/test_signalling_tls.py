@@ -10,9 +10,7 @@ from pathlib import Path
 import pytest
 
 from intercomd.adapters.signalling import SocketIoSignalling
-from intercomd.core.protocol import (
-    Resync,
-)
+from intercomd.core.protocol import Resync
 from intercomd.errors import ErrorCode
 from intercomd.fakes.signalling import SilentJournal
 from intercomd.ids import InstanceId

@@ -5,8 +5,8 @@ import asyncio
 import pytest
 
 from intercomd.adapters.sqlite import SqliteStore
-from intercomd.core.protocol import EndReason
 from intercomd.core.snapshot import Snapshot
+from intercomd.core.vocabulary import EndReason
 from intercomd.fakes.store import FakeStore
 from intercomd.flash.ledger import MAX_RECORDS
 from intercomd.ports import StoreError

@@ -9,7 +9,7 @@ import pytest
 
 from intercomd.adapters import sqlite
 from intercomd.adapters.sqlite import FILE_NAME, SqliteStore
-from intercomd.core.protocol import CallRecord, EndReason
+from intercomd.core.vocabulary import CallRecord, EndReason
 from intercomd.ports import Store, StoreError
 from tests.contract.store_rig import (
     Directory,

@@ -16,7 +16,7 @@ from aiortc.rtp import RtpPacket
 
 from intercomd.adapters.webrtc import WebRtcMedia, peer, seam_intact, sound
 from intercomd.adapters.webrtc import ice as webrtc_ice
-from intercomd.core.protocol import Candidate, Sdp
+from intercomd.core.vocabulary import Candidate, Sdp
 from intercomd.media.epoch import Silent
 from tests.contract.media_rig import MakePair, Pair, Station, connection_of, peer_connection_of
 from tests.unit.sounds import SAME_VOICE, best_alignment, likeness, speech

@@ -12,7 +12,7 @@ from aioice import ice, stun
 
 from intercomd.adapters.webrtc import WebRtcMedia, interfaces, peer, spare
 from intercomd.adapters.webrtc import ice as webrtc_ice
-from intercomd.core.protocol import IceServer
+from intercomd.core.vocabulary import IceServer
 from intercomd.media.pcm import level_dbfs
 from tests.contract.media_rig import MakePair, Pair, Station, connection_of
 from tests.unit.sounds import speech

@@ -30,17 +30,9 @@ from intercomd.core.events import (
     Timer,
     TimerFired,
 )
-from intercomd.core.protocol import (
-    CallAccepted,
-    CallCancelled,
-    CallRecord,
-    EndReason,
-    IncomingCall,
-    Metrics,
-    Reply,
-    Resync,
-)
+from intercomd.core.protocol import CallAccepted, CallCancelled, IncomingCall, Reply, Resync
 from intercomd.core.station import Phase, Settings, Station
+from intercomd.core.vocabulary import CallRecord, EndReason, Metrics
 from intercomd.flash.instant import Instant
 from intercomd.flash.ledger import Ledger
 from intercomd.ids import CallId, IdentityId

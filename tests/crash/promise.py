@@ -9,8 +9,8 @@ from typing import Any
 
 import msgspec
 
-from intercomd.core.protocol import CallRecord
 from intercomd.core.snapshot import Snapshot, pack
+from intercomd.core.vocabulary import CallRecord
 
 Records = frozenset[tuple[str, str]]
 """Call ids with the digests of their records."""

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from intercomd.core.protocol import CallRecord, EndReason
 from intercomd.core.snapshot import Role, SavedCall, SavedPhase, Snapshot
+from intercomd.core.vocabulary import CallRecord, EndReason
 from intercomd.ids import CallId, IdentityId
 from tests.crash import __main__ as command
 from tests.crash import figures, promise, states, trial, vfs

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from intercomd.core.protocol import EndCall, HubPhase, InitiateCall
+from intercomd.core.protocol import EndCall, InitiateCall
+from intercomd.core.vocabulary import HubPhase
 from intercomd.hub.clock import HubClock
 from intercomd.hub.history import records
 from tests.e2e.test_registry import DOOR, FLAT, Desk, soon, talking

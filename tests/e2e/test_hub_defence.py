@@ -14,7 +14,8 @@ import aiohttp
 import pytest
 
 from intercomd.config import Hub
-from intercomd.core.protocol import MAX_MESSAGE_BYTES, REQUESTS, IceServer
+from intercomd.core.protocol import REQUESTS
+from intercomd.core.vocabulary import MAX_MESSAGE_BYTES, IceServer
 from intercomd.errors import ErrorCode
 from intercomd.fakes.journal import FakeJournal
 from intercomd.hub import transport

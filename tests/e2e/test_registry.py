@@ -14,16 +14,14 @@ from intercomd.core.protocol import (
     CallMetrics,
     Code,
     EndCall,
-    HubPhase,
     InitiateCall,
     KnownCall,
-    Metrics,
     Notice,
     RejoinCall,
-    Sdp,
     WebrtcAnswer,
     WebrtcOffer,
-)  # fmt: skip
+)
+from intercomd.core.vocabulary import HubPhase, Metrics, Sdp  # fmt: skip
 from intercomd.errors import ErrorCode
 from intercomd.fakes.journal import FakeJournal
 from intercomd.hub.calling import registry

@@ -18,9 +18,9 @@ from intercomd.core.events import (
     Replied,
     TimerFired,
 )  # fmt: skip
-from intercomd.core.protocol import Sdp
 from intercomd.core.station import Phase
 from intercomd.core.switchboard import Restored
+from intercomd.core.vocabulary import Sdp
 from intercomd.ids import CallId
 from tests.model.world import Media, World, arrive, boot, connect, cut, drop, feed, put, switched, timed_out
 

@@ -8,9 +8,9 @@ from intercomd.core.events import (
     Timer,
     TimerFired,
 )  # fmt: skip
-from intercomd.core.protocol import HubPhase
 from intercomd.core.station import Phase, Settings, Station
 from intercomd.core.switchboard import LeaseExpired
+from intercomd.core.vocabulary import HubPhase
 from intercomd.ids import IdentityId
 from tests.model.moves import describe, steps, take
 from tests.model.world import Broken, Node, World, connect, feed, free_for, switched, timed_out

@@ -19,13 +19,10 @@ from intercomd.core.protocol import (
     CallMetrics,
     CancelCall,
     EndCall,
-    HubPhase,
-    Metrics,
     ProlongCall,
     RejectCall,
     RejoinCall,
     Reply,
-    Sdp,
     WebrtcAnswer,
     WebrtcIceCandidate,
     WebrtcOffer,
@@ -45,6 +42,7 @@ from intercomd.core.switchboard import (
     Tell,
     Vanished,
 )
+from intercomd.core.vocabulary import HubPhase, Metrics, Sdp
 from intercomd.ids import CallId, IdentityId, InstanceId
 
 PARTIES = tuple(

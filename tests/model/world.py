@@ -34,10 +34,11 @@ from intercomd.core.events import (
     Unanswered,
 )  # fmt: skip
 from intercomd.core.legs import Endpoint, HubCall, Limits, Party, Round, view
-from intercomd.core.protocol import Heartbeat, HubPhase, InitiateCall, Notice, OpenDoor, Reply, Request, Resync
+from intercomd.core.protocol import Heartbeat, InitiateCall, Notice, OpenDoor, Reply, Request, Resync
 from intercomd.core.snapshot import Role, SavedPhase, Snapshot
 from intercomd.core.station import ANSWERED, Phase, Station
 from intercomd.core.switchboard import Answer, Initiated, Requested, Returned, Tell, Vanished
+from intercomd.core.vocabulary import HubPhase
 from intercomd.ids import CallId, IdentityId, InstanceId
 
 LIMITS = Limits(queue_s=50.0, queue_length=2)

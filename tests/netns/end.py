@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from intercomd.adapters.webrtc import WebRtcMedia, probe
-from intercomd.core.protocol import Candidate, IceServer, Reply, Sdp
+from intercomd.core.protocol import Reply
+from intercomd.core.vocabulary import Candidate, IceServer, Sdp
 from intercomd.device.servers import IceServers
 from intercomd.errors import ErrorCode
 from intercomd.media.pcm import PERIOD_FRAMES, RATE_HZ, SILENCE, Pcm

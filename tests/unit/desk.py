@@ -13,18 +13,10 @@ from intercomd.core.events import (
     Received,
     Replied,
 )
-from intercomd.core.protocol import (
-    AcceptCall,
-    CallAccepted,
-    CallState,
-    HubPhase,
-    IncomingCall,
-    Reply,
-    Resync,
-    Sdp,
-)
+from intercomd.core.protocol import AcceptCall, CallAccepted, IncomingCall, Reply, Resync
 from intercomd.core.snapshot import Role, Route, SavedCall, SavedPhase, Snapshot
 from intercomd.core.station import Phase, Settings, Station
+from intercomd.core.vocabulary import CallState, HubPhase, Sdp
 from intercomd.ids import CallId, IdentityId
 
 FLAT, DOOR = IdentityId("flat"), IdentityId("door")

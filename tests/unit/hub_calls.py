@@ -2,14 +2,7 @@
 
 from intercomd.core.admission import Admission
 from intercomd.core.legs import HubCall, Limits, Party
-from intercomd.core.protocol import (
-    AcceptCall,
-    EndCall,
-    Reply,
-    Sdp,
-    WebrtcAnswer,
-    WebrtcRestart,
-)
+from intercomd.core.protocol import AcceptCall, EndCall, Reply, WebrtcAnswer, WebrtcRestart
 from intercomd.core.switch import handle
 from intercomd.core.switchboard import (
     Answer,
@@ -20,6 +13,7 @@ from intercomd.core.switchboard import (
     Tell,
     Vanished,
 )
+from intercomd.core.vocabulary import Sdp
 from intercomd.ids import CallId, IdentityId, InstanceId
 
 

@@ -1,9 +1,7 @@
 """Who may ring whom, from what is open and who is online."""
 
 from intercomd.core.admission import admit, concerned, open_legs
-from intercomd.core.protocol import (
-    AcceptCall,
-)
+from intercomd.core.protocol import AcceptCall
 from tests.unit.hub_calls import CALL, DESK, DOOR, FLAT, FLAT_2, connected, ended, party, request, ringing
 
 

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from intercomd.core.legs import Leg, LegState
 from intercomd.core.outcome import Outcome
-from intercomd.core.protocol import CallRecord, EndReason, Metrics
+from intercomd.core.vocabulary import CallRecord, EndReason, Metrics
 from intercomd.hub.history import archive, records, sheet
 from intercomd.hub.history.archive import Filter, RecordReport
 from intercomd.hub.history.records import Figures

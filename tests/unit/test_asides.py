@@ -10,7 +10,6 @@ from intercomd.core.protocol import (
     CallInitiated,
     CallQueued,
     Code,
-    HubPhase,
     InitiateCall,
     OpenDoor,
     ProlongCall,
@@ -20,6 +19,7 @@ from intercomd.core.protocol import (
 )
 from intercomd.core.snapshot import Role
 from intercomd.core.station import Phase, Shown
+from intercomd.core.vocabulary import HubPhase
 from intercomd.device.status import words
 from intercomd.errors import ErrorCode
 from tests.unit.desk import C1, C2, Desk, connected, registered, ringing_in, state

@@ -14,8 +14,6 @@ from intercomd.core.protocol import (
     CallEnded,
     CallFailed,
     CallStateChanged,
-    EndReason,
-    HubPhase,
     IncomingCall,
     RejectCall,
 )
@@ -28,6 +26,7 @@ from intercomd.core.switchboard import (
     Returned,
     Vanished,
 )
+from intercomd.core.vocabulary import EndReason, HubPhase
 from tests.unit.hub_calls import (
     CALL,
     DESK,

@@ -19,18 +19,10 @@ from intercomd.core.events import (
     TimerFired,
 )
 from intercomd.core.panel import Surroundings, view
-from intercomd.core.protocol import (
-    AcceptCall,
-    EndCall,
-    EndReason,
-    HubPhase,
-    IncomingCall,
-    RejectCall,
-    Reply,
-    Resync,
-)
+from intercomd.core.protocol import AcceptCall, EndCall, IncomingCall, RejectCall, Reply, Resync
 from intercomd.core.snapshot import Role, SavedCall, SavedPhase, Snapshot
 from intercomd.core.station import Phase, Settings, Station
+from intercomd.core.vocabulary import EndReason, HubPhase
 from intercomd.device.status import words
 from intercomd.errors import ErrorCode
 from tests.unit.desk import C1, C2, DOOR, FLAT, Desk, registered, ringing_in, state

@@ -3,7 +3,7 @@
 import pytest
 import sqlalchemy as sa
 
-from intercomd.core.protocol import CallRecord, EndReason, Metrics
+from intercomd.core.vocabulary import CallRecord, EndReason, Metrics
 from intercomd.hub.history import records
 from intercomd.hub.storage import bulk
 from intercomd.hub.storage.database import Database

@@ -48,12 +48,9 @@ from intercomd.core.protocol import (
     CallFailed,
     CallInitiated,
     CallRejected,
-    CallState,
     CancelCall,
     Code,
     EndCall,
-    EndReason,
-    HubPhase,
     IncomingCall,
     InitiateCall,
     OfferReceived,
@@ -64,6 +61,7 @@ from intercomd.core.protocol import (
 )
 from intercomd.core.snapshot import Role, Route, SavedPhase, Snapshot, Tombstone, Volumes
 from intercomd.core.station import Phase, Settings, Shown, Station, shown
+from intercomd.core.vocabulary import CallState, EndReason, HubPhase
 from intercomd.errors import ErrorCode
 from intercomd.ids import CallId, IdentityId
 from tests.unit.desk import (

@@ -31,18 +31,16 @@ from intercomd.core.protocol import (
     CallStateChanged,
     Code,
     EndCall,
-    EndReason,
-    HubPhase,
     OfferReceived,
     Reply,
     RestartOrdered,
     Resync,
-    Sdp,
     WebrtcOffer,
     WebrtcRestart,
 )
 from intercomd.core.snapshot import Role
 from intercomd.core.station import Phase, Shown, shown
+from intercomd.core.vocabulary import EndReason, HubPhase, Sdp
 from intercomd.errors import ErrorCode
 from tests.unit.desk import C1, C2, OFFER, connected, registered, ringing_in, state
 

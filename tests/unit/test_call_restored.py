@@ -29,8 +29,6 @@ from intercomd.core.protocol import (
     CallStateChanged,
     Code,
     EndCall,
-    EndReason,
-    HubPhase,
     InitiateCall,
     Reply,
     Resync,
@@ -38,6 +36,7 @@ from intercomd.core.protocol import (
 )
 from intercomd.core.snapshot import Role, Route, SavedPhase
 from intercomd.core.station import Phase, Settings, Shown, Station, shown
+from intercomd.core.vocabulary import EndReason, HubPhase
 from intercomd.errors import ErrorCode
 from tests.unit.desk import C1, DOOR, Desk, booted, connected, registered, saved, state
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from intercomd.core.protocol import IceServer
+from intercomd.core.vocabulary import IceServer
 from intercomd.device.choice import MAX_SERVERS, UNCERTAIN_LIFE_S, Entry, Key, best, entries, expiry, life_s
 from intercomd.ports import Probed, Verdict
 

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from intercomd.core.events import PathChanged
-from intercomd.core.protocol import Metrics
 from intercomd.core.station import Phase
+from intercomd.core.vocabulary import Metrics
 from intercomd.device.daemon import Daemon
 from intercomd.errors import ErrorCode
 from intercomd.fakes.journal import FakeJournal

@@ -11,7 +11,7 @@ import pytest
 from aiohttp import web
 
 from intercomd.config import Hub
-from intercomd.core import protocol
+from intercomd.core import protocol, vocabulary
 from intercomd.fakes.journal import FakeJournal
 from intercomd.hub import wire
 from intercomd.hub.server import HubServer
@@ -24,7 +24,7 @@ PROTOCOL_FILE = Path(wire.__file__).with_name("PROTOCOL.md")
 
 class Body(msgspec.Struct, rename="camel"):
     shown_name: str
-    kind: protocol.HubPhase | None = None
+    kind: vocabulary.HubPhase | None = None
 
 
 async def nothing(_request: web.Request) -> web.Response:
@@ -73,7 +73,7 @@ def test_what_the_description_refers_to_is_in_it(hub: HubServer) -> None:
 def test_a_route_with_everything() -> None:
     route = Route(
         "PATCH", "/api/things/{name:[a-z]+}", nothing, "Change one.", Who.ADMINISTRATOR,
-        (Query("since", "From then on.", Moment), Query("phase", "Which.", protocol.HubPhase, many=True)),
+        (Query("since", "From then on.", Moment), Query("phase", "Which.", vocabulary.HubPhase, many=True)),
         body=Body, answer=list[Body], status=201, refusals=(404, 400),
     )  # fmt: skip
     document = openapi.document([route])
@@ -95,10 +95,10 @@ def test_the_protocols_description_has_every_event_and_every_word() -> None:
     text = wire.text()
     for event in (*protocol.REQUESTS, *protocol.NOTICES):
         assert f"### `{event}`" in text, event
-    for words in (protocol.HubPhase, protocol.EndReason, protocol.Code):
+    for words in (vocabulary.HubPhase, vocabulary.EndReason, protocol.Code):
         for word in words:
             assert f"`{word.value}`" in text, word
-    for struct in vars(protocol).values():
-        if isinstance(struct, type) and issubclass(struct, protocol.Struct):
+    for struct in (vars(vocabulary) | vars(protocol)).values():
+        if isinstance(struct, type) and issubclass(struct, vocabulary.Struct):
             for field in msgspec.structs.fields(struct):
                 assert f"`{field.encode_name}`" in text, (struct, field)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from intercomd.core.protocol import Candidate, Sdp
+from intercomd.core.vocabulary import Candidate, Sdp
 from intercomd.media.epoch import Described, Epoch, EpochLimits, Lost, PeerError, Silent, Up, Word
 from intercomd.media.near_end import SentVoice
 from intercomd.media.quality import NetworkStats

@@ -2,7 +2,7 @@
 
 from msgspec.structs import replace
 
-from intercomd.core.protocol import Metrics
+from intercomd.core.vocabulary import Metrics
 from intercomd.device.figures import CallFigures
 from intercomd.ids import CallId
 from intercomd.media.canceller import VoiceStatus

@@ -4,7 +4,7 @@ import pytest
 
 from intercomd import RELEASED_S
 from intercomd.core.legs import HubCall, Party
-from intercomd.core.protocol import HubPhase
+from intercomd.core.vocabulary import HubPhase
 from intercomd.hub.calling.ledger import RECENT_CALLS, Ledger
 from intercomd.hub.calling.presence import Presence, Socket
 from intercomd.hub.clock import DRIFT_S, HubClock

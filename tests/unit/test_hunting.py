@@ -16,8 +16,6 @@ from intercomd.core.protocol import (
     CallQueued,
     CallRejected,
     CancelCall,
-    EndReason,
-    HubPhase,
     IncomingCall,
     RejectCall,
 )
@@ -31,6 +29,7 @@ from intercomd.core.switchboard import (
     SwitchEvent,
     Vanished,
 )
+from intercomd.core.vocabulary import EndReason, HubPhase
 from intercomd.ids import IdentityId
 from tests.unit.hub_calls import CALL, DESK, DOOR, FLAT, FLAT_2, Effects, initiate, kinds, party, request, told
 

@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 
 from intercomd.core.events import CallPressed, Card, CardChanged, LinkUp, Received, Replied, Unanswered
-from intercomd.core.protocol import CallAccepted, CallMetrics, IceServer, InitiateCall, Metrics, Reply, Resync
+from intercomd.core.protocol import CallAccepted, CallMetrics, InitiateCall, Reply, Resync
 from intercomd.core.station import Phase, Settings, Station
+from intercomd.core.vocabulary import IceServer, Metrics
 from intercomd.device.interpreter import Interpreter, Outside
 from intercomd.device.servers import IceServers
 from intercomd.errors import ErrorCode

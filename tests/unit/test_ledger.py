@@ -1,7 +1,7 @@
 """What was committed is struck out, and what was noted in the meantime stays."""
 
-from intercomd.core.protocol import CallRecord, EndReason
 from intercomd.core.snapshot import Snapshot, pack
+from intercomd.core.vocabulary import CallRecord, EndReason
 from intercomd.flash.ledger import MAX_RECORDS, Ledger
 
 

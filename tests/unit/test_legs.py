@@ -6,8 +6,6 @@ from intercomd.core.protocol import (
     CallStateChanged,
     Code,
     EndCall,
-    EndReason,
-    HubPhase,
     RejectCall,
     RejoinCall,
     WebrtcAnswer,
@@ -21,6 +19,7 @@ from intercomd.core.switchboard import (
     Tell,
     Vanished,
 )
+from intercomd.core.vocabulary import EndReason, HubPhase
 from tests.unit.hub_calls import (
     ANSWER,
     CALL,

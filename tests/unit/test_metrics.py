@@ -8,7 +8,8 @@ import pytest
 from msgspec.structs import replace
 from prometheus_client.parser import text_string_to_metric_families
 
-from intercomd.core.protocol import REQUESTS, Code, EndCall, EndReason, HubPhase, Metrics, WebrtcRestart
+from intercomd.core.protocol import REQUESTS, Code, EndCall, WebrtcRestart
+from intercomd.core.vocabulary import EndReason, HubPhase, Metrics
 from intercomd.hub.history.records import Figures
 from intercomd.hub.metering.metrics import Metrics as HubMetrics
 from intercomd.hub.people.directory import Role

@@ -7,16 +7,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from intercomd.core.protocol import (
-    MAX_MESSAGE_BYTES,
-    CallRecord,
-    Code,
-    EndReason,
-    Metrics,
-    Reply,
-    UploadRecords,
-    encode,
-)
+from intercomd.core.protocol import Code, Reply, UploadRecords
+from intercomd.core.vocabulary import MAX_MESSAGE_BYTES, CallRecord, EndReason, Metrics, encode
 from intercomd.device.outbox import Outbox, batch
 from intercomd.fakes.journal import FakeJournal
 from intercomd.ports import Unreachable

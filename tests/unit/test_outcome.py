@@ -3,7 +3,7 @@
 import pytest
 
 from intercomd.core.outcome import Outcome, outcome
-from intercomd.core.protocol import EndReason
+from intercomd.core.vocabulary import EndReason
 
 
 @pytest.mark.parametrize(

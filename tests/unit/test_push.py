@@ -7,9 +7,10 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from intercomd.core.admission import Admission, admit
 from intercomd.core.legs import HubCall, view
-from intercomd.core.protocol import AcceptCall, EndReason, HubPhase, RejectCall
+from intercomd.core.protocol import AcceptCall, RejectCall
 from intercomd.core.switch import handle
 from intercomd.core.switchboard import LeaseExpired, Returned, Unreached
+from intercomd.core.vocabulary import EndReason, HubPhase
 from intercomd.hub.push import webpush
 from intercomd.hub.push.courier import Courier, Outcome, outcome_of
 from intercomd.ids import IdentityId

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 from msgspec.structs import replace
 
-from intercomd.core.protocol import Metrics, decode, encode
+from intercomd.core.vocabulary import Metrics, decode, encode
 from intercomd.media.emodel import mos
 from intercomd.media.jitter import Counts
 from intercomd.media.quality import (

@@ -9,7 +9,8 @@ import sqlalchemy as sa
 from msgspec.structs import replace
 
 from intercomd.core.legs import HubCall
-from intercomd.core.protocol import CallRecord, EndCall, EndReason, HubPhase, Metrics
+from intercomd.core.protocol import EndCall
+from intercomd.core.vocabulary import CallRecord, EndReason, HubPhase, Metrics
 from intercomd.hub.history import records
 from intercomd.hub.history.records import KEEP_CALLS_S, Figures
 from intercomd.hub.storage.database import (

@@ -4,11 +4,8 @@ import pytest
 
 from intercomd.core.protocol import (
     CallMetrics,
-    Candidate,
     CandidateReceived,
     Code,
-    HubPhase,
-    Metrics,
     OfferReceived,
     RestartOrdered,
     WebrtcAnswer,
@@ -21,6 +18,7 @@ from intercomd.core.switchboard import (
     SEQ_STRIDE,
     Persist,
 )
+from intercomd.core.vocabulary import Candidate, HubPhase, Metrics
 from tests.unit.hub_calls import ANSWER, CALL, DOOR, FLAT, OFFER, connected, connecting, request, restarting, told
 
 

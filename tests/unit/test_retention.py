@@ -4,7 +4,7 @@ import pytest
 import sqlalchemy as sa
 from msgspec.structs import replace
 
-from intercomd.core.protocol import Metrics
+from intercomd.core.vocabulary import Metrics
 from intercomd.fakes.journal import FakeJournal
 from intercomd.hub.history import records, retention
 from intercomd.hub.history.records import KEEP_CALLS_S, Figures

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from intercomd.core.protocol import IceServer, Reply
+from intercomd.core.protocol import Reply
+from intercomd.core.vocabulary import IceServer
 from intercomd.device import servers
 from intercomd.device.servers import IceServers
 from intercomd.errors import ErrorCode

@@ -20,10 +20,7 @@ from intercomd.core.protocol import (
     CancelCall,
     Code,
     EndCall,
-    EndReason,
-    HubPhase,
     IncomingCall,
-    Metrics,
     RejectCall,
     RejoinCall,
     WebrtcAnswer,
@@ -44,6 +41,7 @@ from intercomd.core.switchboard import (
     Returned,
     Vanished,
 )
+from intercomd.core.vocabulary import EndReason, HubPhase, Metrics
 from intercomd.ids import CallId
 from tests.unit.hub_calls import (
     ANSWER,

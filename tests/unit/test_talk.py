@@ -3,18 +3,10 @@
 import pytest
 
 from intercomd.core.legs import HubCall, Limits
-from intercomd.core.protocol import (
-    AcceptCall,
-    CallEnded,
-    EndReason,
-    HubPhase,
-    ProlongCall,
-    TalkLimit,
-    WebrtcAnswer,
-    WebrtcRestart,
-)
+from intercomd.core.protocol import AcceptCall, CallEnded, ProlongCall, TalkLimit, WebrtcAnswer, WebrtcRestart
 from intercomd.core.switch import handle
 from intercomd.core.switchboard import LeaseExpired, Persist, Restored, Returned, SwitchEvent, Vanished
+from intercomd.core.vocabulary import EndReason, HubPhase
 from tests.unit.hub_calls import ANSWER, CALL, DOOR, FLAT, THIEF, Effects, kinds, request, ringing, told
 
 LIMITED = Limits(talk_s=120.0, warning_s=30.0, setup_s=30.0, grace_s=40.0)

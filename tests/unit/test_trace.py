@@ -21,9 +21,10 @@ from intercomd.core.events import (
     TimerFired,
     Unanswered,
 )  # fmt: skip
-from intercomd.core.protocol import AnswerReceived, CallAccepted, EndCall, InitiateCall, Reply, Resync, Sdp
+from intercomd.core.protocol import AnswerReceived, CallAccepted, EndCall, InitiateCall, Reply, Resync
 from intercomd.core.snapshot import Role, SavedCall, SavedPhase, Snapshot
 from intercomd.core.station import Settings, Station
+from intercomd.core.vocabulary import Sdp
 from intercomd.device.replay import main
 from intercomd.device.trace import Trace, event_line, read_event
 from intercomd.ids import CallId, IdentityId

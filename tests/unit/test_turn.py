@@ -3,7 +3,7 @@
 import base64
 import hmac
 
-from intercomd.core.protocol import IceServer
+from intercomd.core.vocabulary import IceServer
 from intercomd.hub.turn import IceOffer
 from intercomd.ids import IdentityId
 

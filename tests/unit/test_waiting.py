@@ -2,9 +2,9 @@
 
 from intercomd.core.admission import Admission, Silence, nobody, open_legs
 from intercomd.core.legs import HubCall, Limits, Party, Round
-from intercomd.core.protocol import HubPhase
 from intercomd.core.switch import handle
 from intercomd.core.switchboard import Initiated, Vanished
+from intercomd.core.vocabulary import HubPhase
 from intercomd.core.waiting import is_waiting, place, queue, review
 from intercomd.ids import CallId, IdentityId
 from tests.unit.hub_calls import DESK, DOOR, FLAT, party

@@ -14,7 +14,7 @@ from aiortc.rtcconfiguration import RTCBundlePolicy, RTCIceTransportPolicy
 from aiortc.rtcicetransport import parse_stun_turn_uri
 
 from intercomd.adapters.webrtc.interfaces import interfaces, offered
-from intercomd.core.protocol import IceServer
+from intercomd.core.vocabulary import IceServer
 
 _log = logging.getLogger(__name__)
 

@@ -10,7 +10,7 @@ from intercomd.adapters.webrtc.ice import IceSettings, local_addresses, usable_s
 from intercomd.adapters.webrtc.peer import Peer
 from intercomd.adapters.webrtc.sound import ask_for_error_correction, seam_intact
 from intercomd.adapters.webrtc.spare import Spare
-from intercomd.core.protocol import Candidate, IceServer, Metrics, Sdp
+from intercomd.core.vocabulary import Candidate, IceServer, Metrics, Sdp
 from intercomd.media.epoch import Described, Epoch, EpochLimits, Lost, Silent, Up, Word
 from intercomd.media.near_end import SentVoice
 from intercomd.media.pcm import VoiceSink, VoiceSource

@@ -24,7 +24,7 @@ from intercomd.adapters.webrtc.ice import (
     mark_as_voice,
 )
 from intercomd.adapters.webrtc.sound import SEAM, Sink, VoiceTrack, opus_only
-from intercomd.core.protocol import Candidate, Sdp
+from intercomd.core.vocabulary import Candidate, Sdp
 from intercomd.media.epoch import PeerError
 from intercomd.media.near_end import SentVoice
 from intercomd.media.pcm import RATE_HZ

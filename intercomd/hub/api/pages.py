@@ -8,7 +8,7 @@ import msgspec
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
-from intercomd.core.protocol import IceServer, encode
+from intercomd.core.vocabulary import IceServer, encode
 from intercomd.hub.calling.calls import Calls
 from intercomd.hub.limits import CONNECTS, Buckets
 from intercomd.hub.turn import IceOffer

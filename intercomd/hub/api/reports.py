@@ -6,7 +6,7 @@ from typing import Any, Final
 from aiohttp import web
 
 from intercomd.core.outcome import Outcome
-from intercomd.core.protocol import EndReason
+from intercomd.core.vocabulary import EndReason
 from intercomd.hub.api.gate import Gate
 from intercomd.hub.calling import doorbook
 from intercomd.hub.calling.doorbook import OpeningPage

@@ -9,8 +9,9 @@ from typing import Any
 
 from intercomd.core.admission import Silence, nobody
 from intercomd.core.legs import Endpoint, HubCall, Limits, Party
-from intercomd.core.protocol import CallState, Code, HubPhase, InitiateCall, KnownCall, Notice, Reply
+from intercomd.core.protocol import Code, InitiateCall, KnownCall, Notice, Reply
 from intercomd.core.switchboard import CallRequest
+from intercomd.core.vocabulary import CallState, HubPhase
 from intercomd.hub.calling import ringing
 from intercomd.hub.calling.presence import Presence
 from intercomd.hub.clock import HubClock

@@ -2,7 +2,7 @@
 
 from intercomd.core.legs import HubCall
 from intercomd.core.outcome import outcome
-from intercomd.core.protocol import HubPhase
+from intercomd.core.vocabulary import HubPhase
 from intercomd.errors import ErrorCode
 from intercomd.ports import Journal
 

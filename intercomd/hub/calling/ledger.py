@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from intercomd.core import waiting
 from intercomd.core.admission import concerned
 from intercomd.core.legs import Endpoint, HubCall
-from intercomd.core.protocol import HubPhase
+from intercomd.core.vocabulary import HubPhase
 from intercomd.ids import CallId
 
 RECENT_CALLS = 1000

@@ -19,18 +19,8 @@ import sqlalchemy as sa
 
 from intercomd.core.legs import Endpoint, HubCall
 from intercomd.core.opening import permitted, talks_with
-from intercomd.core.protocol import (
-    DOOR,
-    HUB_HEARTBEAT_EVENT,
-    BadMessage,
-    Code,
-    DoorCommand,
-    DoorReply,
-    OpenDoor,
-    Reply,
-    decode,
-    encode,
-)
+from intercomd.core.protocol import DOOR, HUB_HEARTBEAT_EVENT, Code, DoorCommand, DoorReply, OpenDoor, Reply
+from intercomd.core.vocabulary import BadMessage, decode, encode
 from intercomd.errors import ErrorCode
 from intercomd.hub.calling.presence import Presence, Socket
 from intercomd.hub.clock import HubClock

@@ -14,7 +14,7 @@ from datetime import UTC, tzinfo
 from intercomd.core import waiting
 from intercomd.core.admission import free_parties
 from intercomd.core.legs import Endpoint, HubCall, Limits, Party, view
-from intercomd.core.protocol import CallState, EndCall, HubPhase, InitiateCall, KnownCall, Reply
+from intercomd.core.protocol import EndCall, InitiateCall, KnownCall, Reply
 from intercomd.core.switch import handle
 from intercomd.core.switchboard import (
     Answer,
@@ -32,6 +32,7 @@ from intercomd.core.switchboard import (
     Unreached,
     Vanished,
 )
+from intercomd.core.vocabulary import CallState, HubPhase
 from intercomd.errors import ErrorCode
 from intercomd.hub.calling import chronicle, ringing
 from intercomd.hub.calling.calls import NOT_NOW, Calls, Deliver, has_freed

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from intercomd.core.outcome import Outcome
-from intercomd.core.protocol import EndReason, Metrics
+from intercomd.core.vocabulary import EndReason, Metrics
 from intercomd.hub.history.figures import loss_ratio, metrics_of
 from intercomd.hub.storage.database import Database
 from intercomd.hub.storage.tables import call_legs, call_parties, call_records

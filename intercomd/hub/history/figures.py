@@ -2,7 +2,7 @@
 
 from typing import Any, Final
 
-from intercomd.core.protocol import EndReason, Metrics
+from intercomd.core.vocabulary import EndReason, Metrics
 
 COLUMNS: Final[dict[str, str]] = {
     "connection_time": "connection_time_s",

@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from intercomd.core.legs import Endpoint, HubCall, is_participant
 from intercomd.core.outcome import outcome
-from intercomd.core.protocol import CallRecord, EndReason, HubPhase, Metrics
+from intercomd.core.vocabulary import CallRecord, EndReason, HubPhase, Metrics
 from intercomd.hub.history.figures import leg_row
 from intercomd.hub.storage import bulk
 from intercomd.hub.storage.database import Database

@@ -11,7 +11,7 @@ from typing import Final
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from intercomd.core.protocol import HubPhase
+from intercomd.core.vocabulary import HubPhase
 from intercomd.errors import ErrorCode
 from intercomd.hub.history import records
 from intercomd.hub.storage.database import Database, DatabaseError

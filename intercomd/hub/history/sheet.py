@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Final
 
-from intercomd.core.protocol import Metrics
+from intercomd.core.vocabulary import Metrics
 from intercomd.hub.history.archive import LegReport, RecordReport
 from intercomd.hub.history.figures import loss_ratio
 

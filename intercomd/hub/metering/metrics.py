@@ -24,7 +24,8 @@ from prometheus_client import (
 from intercomd import __version__
 from intercomd.core.legs import Endpoint, HubCall
 from intercomd.core.outcome import outcome
-from intercomd.core.protocol import REQUESTS, Code, EndReason, HubPhase, OpenDoor
+from intercomd.core.protocol import REQUESTS, Code, OpenDoor
+from intercomd.core.vocabulary import EndReason, HubPhase
 from intercomd.hub.calling.openings import OPENED
 from intercomd.hub.history.figures import loss_ratio
 from intercomd.hub.history.records import Figures

@@ -50,7 +50,8 @@ function passwordForm(app) {
 function administratorRow(entry, app) {
   const { name } = entry;
   const own = name === app.administrator;
-  const state = text(entry.hasPassword ? "admin.account.sessions" : "admin.account.invited", { number: entry.sessions });
+  const key = entry.hasPassword ? "admin.account.sessions" : "admin.account.invited";
+  const state = text(key, { number: entry.sessions });
   const words = make("span", { class: "words" },
     make("span", { class: "name" }, name),
     make("span", { class: "sub" }, own ? `${text("admin.account.you")} · ${state}` : state));

@@ -37,7 +37,8 @@ export const confirmed = (title, words, act, send) =>
 export function tellIn(title, ...content) {
   return new Promise((resolve) => {
     const done = button(text("admin.done"), () => dialog.close(), { look: "wide go" });
-    const dialog = opened(title, make("div", { class: "told" }, content, make("div", { class: "foot" }, done)), resolve);
+    const told = make("div", { class: "told" }, content, make("div", { class: "foot" }, done));
+    const dialog = opened(title, told, resolve);
   });
 }
 

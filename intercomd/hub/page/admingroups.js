@@ -104,8 +104,10 @@ function memberList(members, candidates) {
   const drop = (place) => { members.splice(place, 1); redraw(); adder.focus(); };
   const row = (id, place) => {
     const name = nameIn(candidates, id);
-    const arrow = (word, icon, by, disabled) =>
-      button(text(`admin.group.${word}`, { name }), () => move(place, by), { look: "round", icon, key: `${word}-${id}`, disabled });
+    const arrow = (word, icon, by, disabled) => {
+      const given = { look: "round", icon, key: `${word}-${id}`, disabled };
+      return button(text(`admin.group.${word}`, { name }), () => move(place, by), given);
+    };
     return make("li", {}, make("span", { class: "words" }, name),
       arrow("up", "up", -1, place === 0),
       arrow("down", "below", 1, place === members.length - 1),

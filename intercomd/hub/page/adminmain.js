@@ -25,7 +25,8 @@ class Administration {
     this.view = null;
     this.asked = 0;
     this.toldAt = 0;
-    byId("language").onclick = () => { otherLanguage(); this.redraw(); };
+    this.retry = null;
+    byId("language").onclick = () => this.translated();
     byId("sign-out").onclick = () => this.leave();
     window.addEventListener("hashchange", () => this.moved());
     document.addEventListener("visibilitychange", () => this.refresh());
@@ -42,6 +43,13 @@ class Administration {
     } catch (error) {
       this.fail(error, () => this.start());
     }
+  }
+
+  translated() {
+    const { retry } = this;
+    otherLanguage();
+    this.redraw();
+    retry?.();
   }
 
   moved() {
@@ -173,6 +181,7 @@ class Administration {
   }
 
   put(elements) {
+    this.retry = null;
     byId("view").replaceChildren(...elements.flat().filter(Boolean));
   }
 
@@ -201,6 +210,7 @@ class Administration {
     const again = make("button", { type: "button", class: "wide go", onclick: retry }, text("error.retry"));
     const problem = make("p", { class: "problem", role: "alert" }, reasonOf(error));
     this.put([make("div", { class: "card padded failed" }, problem, again)]);
+    this.retry = retry;
   }
 
   // Seen for a moment, and read aloud: a region that was hidden until now is not read everywhere.

@@ -32,7 +32,8 @@ export function makeSvg(tag, given, ...children) {
 export function button(words, onclick, { look = "small-act", key, label, icon, ...more } = {}) {
   const content = icon ? createIcon(icon) : words;
   const said = label ?? (icon ? words : null);
-  return make("button", { type: "button", class: look, onclick, "aria-label": said, data: key ? { key } : {}, ...more }, content);
+  const given = { type: "button", class: look, onclick, "aria-label": said, data: key ? { key } : {}, ...more };
+  return make("button", given, content);
 }
 
 export function field(words, input, hint) {
@@ -97,5 +98,6 @@ export function qrCode(svg, label) {
     const taken = attributes(tag).filter(([name]) => QR_ATTRIBUTES.includes(name));
     return makeSvg("path", Object.fromEntries(taken));
   });
-  return makeSvg("svg", { viewBox: box, class: "qr", role: "img", "aria-label": label, "shape-rendering": "crispEdges" }, ...paths);
+  const given = { viewBox: box, class: "qr", role: "img", "aria-label": label, "shape-rendering": "crispEdges" };
+  return makeSvg("svg", given, ...paths);
 }

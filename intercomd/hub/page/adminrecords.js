@@ -3,12 +3,14 @@
 import { getFrom, query } from "./adminapi.js";
 import { valuesOf } from "./admindialog.js";
 import { nameIn } from "./admingroups.js";
-import { button, choice, field, input, make, mark } from "./adminparts.js";
+import { button, byName, choice, field, head, input, make, mark } from "./adminparts.js";
 import { coloursOf, legend, plot } from "./adminplot.js";
 import { clockTime, dayAndTime, hasText, text } from "./texts.js";
 
 const OUTCOMES = ["completed", "missed", "rejected"];
-const SHOWN = 25;
+// What nobody chose: a call that ended so tells of something to be mended.
+const FAULTS = ["caller_gone", "peer_lost", "media_failed", "card_missing", "card_denied", "network", "failed"];
+const SHOWN = 20;
 const POINTS = 1000;
 const FIGURES = [
   { key: "mos", scale: 1, unit: "", digits: 2, low: 1, high: 5 },
@@ -22,24 +24,31 @@ export const records = {
   async load() {
     const asked = askedFor(this.wanted);
     const [{ identities }, page, quality, doors] = await Promise.all([
-      getFrom("admin/identities"), getFrom(`records${query({ ...asked, limit: SHOWN })}`),
-      getFrom(`records/quality${query({ ...asked, limit: POINTS })}`),
-      getFrom(`doors/openings${query({ from: asked.from, to: asked.to, limit: SHOWN })}`),
+      getFrom("admin/identities"), callsOf(asked), getFrom(`records/quality${query({ ...asked, limit: POINTS })}`),
+      openingsOf(asked),
     ]);
-    return { asked, identities, page, points: quality.points, doors };
+    return { asked, identities: identities.sort(byName), page, points: quality.points, doors };
   },
   draw({ asked, identities, page, points, doors }, app) {
-    const calls = pages("calls", page, (next) => getFrom(`records${query({ ...asked, limit: SHOWN, cursor: next })}`), (told) => told.records.map((record) => callRow(record, identities)), app);
-    const openings = pages("openings", doors, (next) => getFrom(`doors/openings${query({ from: asked.from, to: asked.to, limit: SHOWN, cursor: next })}`), (told) => told.openings.map((opening) => openingRow(opening, identities)), app);
-    const csv = make("a", { class: "small-act", id: "csv", href: `/api/records.csv${query({ ...asked, bom: true })}`, download: "calls.csv" }, text("admin.records.csv"));
-    return [
-      filter(this, identities, app),
-      make("section", {}, make("div", { class: "head" }, make("h2", {}, text("admin.records.calls")), csv), calls),
-      make("section", {}, make("h2", {}, text("admin.records.quality")), plots(points, identities)),
-      make("section", {}, make("h2", {}, text("admin.records.doors")), openings),
+    const callRows = (told) => told.records.map((record) => callRow(record, identities));
+    const doorRows = (told) => told.openings.map((opening) => openingRow(opening, identities));
+    const calls = pages("calls", page, (next) => callsOf(asked, next), callRows, app);
+    const openings = pages("openings", doors, (next) => openingsOf(asked, next), doorRows, app);
+    const href = `/api/records.csv${query({ ...asked, bom: true })}`;
+    const csv = make("a", { class: "small-act", id: "csv", href, download: "calls.csv" }, text("admin.records.csv"));
+    const sections = [
+      make("section", {}, head(text("admin.records.calls"), csv), calls),
+      make("div", { class: "beside-calls" },
+        make("section", {}, head(text("admin.records.quality")), plots(points, identities)),
+        make("section", {}, head(text("admin.records.doors")), openings)),
     ];
+    return [filter(this, identities, app), make("div", { class: "columns wide-first" }, sections)];
   },
 };
+
+const callsOf = (asked, cursor) => getFrom(`records${query({ ...asked, limit: SHOWN, cursor })}`);
+
+const openingsOf = ({ from, to }, cursor) => getFrom(`doors/openings${query({ from, to, limit: SHOWN, cursor })}`);
 
 // Days are those of who looks at the page; the last day belongs to it.
 function askedFor({ from, to, party, outcome }) {
@@ -59,7 +68,7 @@ function filter(view, identities, app) {
     view.wanted = valuesOf(event.target);
     app.reload();
   };
-  return make("form", { class: "card padded grid", onsubmit },
+  return make("form", { class: "card padded form four-fields", onsubmit },
     field(text("admin.records.from"), input("from", { type: "date", value: wanted.from })),
     field(text("admin.records.to"), input("to", { type: "date", value: wanted.to })),
     field(text("admin.records.party"), choice("party", anybody, wanted.party)),
@@ -72,46 +81,65 @@ function pages(id, first, next, rowsOf, app) {
   const list = make("ol", { class: "card rows", id }, rowsOf(first));
   if (!list.children.length) return make("p", { class: "none", id }, text(`admin.none.${id}`));
   let { cursor } = first;
-  const more = button(text("admin.act.more"), async () => {
-    await app.carryOut(async () => {
-      const told = await next(cursor);
-      list.append(...rowsOf(told));
-      ({ cursor } = told);
-      more.hidden = !cursor;
-    }, { stays: true });
-  }, { look: "wide", key: `more-${id}`, hidden: !cursor });
+  const goOn = async () => {
+    const told = await next(cursor);
+    const rows = rowsOf(told);
+    list.append(...rows);
+    ({ cursor } = told);
+    more.hidden = !cursor;
+    app.tell(text("admin.told.more", { number: rows.length }));
+    // The button is gone with the last page: the focus goes on with what it brought.
+    if (more.hidden && rows.length) { rows[0].tabIndex = -1; rows[0].focus(); }
+  };
+  const onclick = async () => {
+    more.disabled = true;
+    await app.carryOut(goOn, { stays: true });
+    more.disabled = false;
+  };
+  const more = button(text("admin.act.more"), onclick, { look: "wide", key: `more-${id}`, hidden: !cursor });
   return [list, more];
 }
 
 function callRow(record, identities) {
   const callee = nameIn(identities, record.calleeId ?? record.recipientId);
-  const group = record.calleeId && record.calleeId !== record.recipientId ? ` (${nameIn(identities, record.recipientId)})` : "";
+  const isByGroup = record.calleeId && record.calleeId !== record.recipientId;
+  const group = isByGroup ? text("admin.records.by", { group: nameIn(identities, record.recipientId) }) : "";
   const parts = [dayAndTime(record.createdAt), text(`admin.outcome.${record.outcome}`)];
   if (record.answeredAt) parts.push(clockTime(record.duration));
   if (record.reason !== record.outcome) parts.push(reasonWords(record.reason));
-  // The caller's before the other's.
-  const legs = [...(record.legs ?? [])].sort((one, other) => (other.identity === record.callerId) - (one.identity === record.callerId));
-  const grades = legs.filter(({ metrics }) => metrics.mos).map(({ identity, metrics }) =>
-    text("admin.records.heard", { name: nameIn(identities, identity), mos: metrics.mos.toFixed(1) }));
+  const heard = heardWords(record, identities);
   const words = make("span", { class: "words" },
     make("span", { class: "name" }, `${nameIn(identities, record.callerId)} → ${callee}${group}`),
-    make("span", { class: "sub" }, parts.join(" · ")), grades.length > 0 && make("span", { class: "sub" }, grades.join(" · ")));
-  return make("li", { class: "row", data: { key: record.callId, missed: String(record.outcome !== "completed") } }, mark(record.outcome === "completed" ? "phone" : "missed"), words);
+    make("span", { class: "sub" }, parts.join(" · ")), heard && make("span", { class: "sub" }, heard));
+  const isTalked = record.outcome === "completed";
+  const data = { key: record.callId, missed: String(FAULTS.includes(record.reason)), outcome: record.outcome };
+  return make("li", { class: "row", data }, mark(isTalked ? "phone" : "missed"), words);
+}
+
+// The caller's figure before the other's.
+function heardWords({ legs, callerId }, identities) {
+  const ordered = [...(legs ?? [])].sort((one, other) => (other.identity === callerId) - (one.identity === callerId));
+  const grades = ordered.filter(({ metrics }) => metrics.mos)
+    .map(({ identity, metrics }) => `${nameIn(identities, identity)} ${metrics.mos.toFixed(1)}`);
+  return grades.length > 0 && text("admin.records.heard", { grades: grades.join(" · ") });
 }
 
 const reasonWords = (reason) => (hasText(`admin.reason.${reason}`) ? text(`admin.reason.${reason}`) : reason);
 
 function openingRow(opening, identities) {
-  const outcome = hasText(`admin.door.${opening.outcome}`) ? text(`admin.door.${opening.outcome}`) : opening.outcome;
+  const key = `admin.door.${opening.outcome}`;
+  const outcome = hasText(key) ? text(key) : opening.outcome;
   const words = make("span", { class: "words" },
     make("span", { class: "name" }, `${nameIn(identities, opening.who)} → ${nameIn(identities, opening.stationId)}`),
     make("span", { class: "sub" }, [dayAndTime(opening.at), outcome].join(" · ")));
-  return make("li", { class: "row", data: { missed: String(opening.outcome !== "opened") } }, mark("key"), words);
+  const data = { key: opening.commandId, missed: String(opening.outcome !== "opened") };
+  return make("li", { class: "row", data }, mark("key"), words);
 }
 
 function plots(points, identities) {
   if (!points.length) return make("p", { class: "none", id: "plots" }, text("admin.none.plots"));
   const nameOfIdentity = (id) => nameIn(identities, id);
-  const colours = coloursOf(points);
-  return [legend(colours, nameOfIdentity), make("div", { class: "plots", id: "plots" }, FIGURES.map((figure) => plot(points, figure, colours, nameOfIdentity)))];
+  const colours = coloursOf(points, nameOfIdentity);
+  const drawn = FIGURES.map((figure) => plot(points, figure, colours, nameOfIdentity));
+  return [legend(colours, nameOfIdentity), make("div", { class: "plots", id: "plots" }, drawn)];
 }

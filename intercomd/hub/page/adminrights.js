@@ -2,7 +2,7 @@
 
 import { getFrom, put, query, remove } from "./adminapi.js";
 import { confirmed, valuesOf } from "./admindialog.js";
-import { button, choice, field, make, mark } from "./adminparts.js";
+import { button, byName, choice, field, head, make, mark } from "./adminparts.js";
 import { nameIn } from "./admingroups.js";
 import { text } from "./texts.js";
 
@@ -13,21 +13,28 @@ export const rights = {
   name: "rights",
   async load() {
     const [{ identities }, told] = await Promise.all([getFrom("admin/identities"), getFrom("admin/rights")]);
-    return { identities, rights: told.rights };
+    return { identities: identities.sort(byName), rights: told.rights };
   },
   draw({ identities, rights: rules }, app) {
     const rows = rules.map((rule) => rightRow(rule, identities, app));
-    const list = rows.length ? make("ul", { class: "card rows", id: "rights" }, rows) : make("p", { class: "none" }, text("admin.none.right"));
-    return [make("p", { class: "lead" }, text("admin.rights.how")), rightForm(identities, app), make("h2", {}, text("admin.rights.list")), list];
+    const list = rows.length
+      ? make("ul", { class: "card rows", id: "rights" }, rows)
+      : make("p", { class: "none" }, text("admin.none.right"));
+    return [
+      make("p", { class: "lead" }, text("admin.rights.how")),
+      make("section", {}, head(text("admin.rights.new")), rightForm(identities, app)),
+      make("section", {}, head(text("admin.rights.list")), list),
+    ];
   },
 };
 
 const subjectName = (identities, id) => (id === EVERYBODY ? text("admin.rights.everybody") : nameIn(identities, id));
 
-function ruleWords(rule, identities) {
-  const key = `admin.rights.${rule.action}.${rule.allowed ? "may" : "mayNot"}`;
-  const object = rule.object === EVERYBODY && rule.action !== "call" ? text("admin.rights.everyDoor") : subjectName(identities, rule.object);
-  return text(key, { subject: subjectName(identities, rule.subject), object });
+function ruleWords({ subject, action, object, allowed }, identities) {
+  const who = subject === EVERYBODY ? (allowed ? "everybodyMay" : "nobodyMay") : (allowed ? "may" : "mayNot");
+  const isEveryDoor = object === EVERYBODY && action !== "call";
+  const what = isEveryDoor ? text("admin.rights.everyDoor") : subjectName(identities, object);
+  return text(`admin.rights.${action}.${who}`, { subject: nameIn(identities, subject), object: what });
 }
 
 function rightRow(rule, identities, app) {
@@ -35,11 +42,14 @@ function rightRow(rule, identities, app) {
   const words = ruleWords(rule, identities);
   const send = () => remove(`admin/rights${query({ subject, action, object })}`);
   const gone = async () => {
-    if (await confirmed(text("admin.rights.remove"), words, text("admin.act.remove"), send)) await app.reload();
+    const done = await confirmed(text("admin.rights.remove"), words, text("admin.act.remove"), send);
+    if (done) await app.changed(text("admin.told.rightGone"));
   };
-  const away = button(text("admin.rights.removeThis", { rule: words }), gone, { look: "round", icon: "close" });
+  const key = [subject, action, object].join(" ");
+  const away = button(text("admin.rights.removeThis", { rule: words }), gone, { look: "round", icon: "close", key });
   const state = rule.allowed ? "yes" : "banned";
-  return make("li", { class: "row", data: { state } }, mark(action === "call" ? "phone" : "key"), make("span", { class: "words" }, words), away);
+  const icon = mark(action === "call" ? "phone" : "key");
+  return make("li", { class: "row", data: { state } }, icon, make("span", { class: "words" }, words), away);
 }
 
 function rightForm(identities, app) {
@@ -57,11 +67,13 @@ function rightForm(identities, app) {
   const onsubmit = (event) => {
     event.preventDefault();
     const values = valuesOf(event.target);
-    app.carryOut(() => put("admin/rights", { ...values, allowed: values.allowed === "yes" }));
+    const rule = { ...values, allowed: values.allowed === "yes" };
+    app.carryOut(() => put("admin/rights", rule), { told: text("admin.told.saved") });
   };
-  return make("form", { class: "card padded grid", onsubmit },
+  const answers = [["yes", text("admin.rights.yes")], ["no", text("admin.rights.no")]];
+  return make("form", { class: "card padded form four-fields", onsubmit },
     field(text("admin.rights.who"), choice("subject", [everybody, ...all], EVERYBODY)),
-    field(text("admin.rights.may"), choice("allowed", [["yes", text("admin.rights.yes")], ["no", text("admin.rights.no")]], "yes")),
+    field(text("admin.rights.may"), choice("allowed", answers, "yes")),
     field(text("admin.rights.do"), action),
     field(text("admin.rights.what"), object),
     make("button", { type: "submit", class: "wide go", data: { key: "add-right" } }, text("admin.act.allow")));

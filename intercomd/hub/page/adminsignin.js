@@ -39,12 +39,12 @@ export function signInForm({ link, isSetUp, why, enter, forget }) {
     }
     go.disabled = false;
   };
-  const form = make("form", { class: "card padded", onsubmit }, fields(link), problem, go);
+  const form = make("form", { class: "card padded", onsubmit }, fieldsOf(link), problem, go);
   const other = link && isSetUp && button(text("admin.signin.instead"), forget, { look: "plain" });
   return make("div", { class: "gate" }, title, lead, told, form, other);
 }
 
-function fields(link) {
+function fieldsOf(link) {
   const name = input("name", { autocomplete: "username", required: true, maxlength: 64, autocapitalize: "none" });
   const current = input("password", { type: "password", autocomplete: "current-password", required: true });
   return [

@@ -13,7 +13,7 @@ import { REFUSALS } from "./protocol.js";
 import { step, send, timer, cancel, patch, bury, end, over, fail, goodbye, graveOf, microphoneFailure } from "./closing.js";
 import { begin, adopt, offered, audible, recover, ask, askLater, LIMITS } from "./recovery.js";
 
-export const NO_CALL = { me: "", registered: false, call: null, failure: null, buried: [] };
+export const NO_CALL = { me: "", registered: false, call: null, failure: null, buried: [], warned: null };
 
 const OUTGOING = ["permission", "dialling", "calling", "ringing_out"];
 
@@ -303,7 +303,7 @@ function whileEnding(state, call, event) {
 function noticed(state, event) {
   const { call } = state;
   const { name, data } = event;
-  if (!call || data.callId !== call.id) return aboutAnother(state, name, data);
+  if (!call || data.callId !== call.id) return aboutAnother(state, event);
   if (data.seq <= call.seq) return step(state);
   const heard = patch(state, { seq: data.seq });
   if (call.phase === "ending") return step(heard);
@@ -321,12 +321,18 @@ function noticed(state, event) {
 // The hub ends the talk soon; or not any more, since one of the two has prolonged it.
 function limited(state, { data, now }) {
   if (data.prolonged) return step(patch(state, { endsAt: null }));
-  return step(patch(state, { endsAt: now + data.leftS * 1000 }), { do: "jingle", name: "warning" });
+  return step(patch(state, { endsAt: endOf(data, now) }), { do: "jingle", name: "warning" });
 }
 
-function aboutAnother(state, name, data) {
+const endOf = ({ leftS }, now) => now + leftS * 1000;
+
+function aboutAnother(state, { name, data, now }) {
   const grave = graveOf(state, data.callId);
   if (name === "incoming_call") return grave ? step(state, goodbye(grave)) : incoming(state, data);
+  // A page that was reloaded hears of its talk's end before it hears of the talk.
+  if (name === "talk_limit" && !state.registered) {
+    return step({ ...state, warned: data.prolonged ? null : { id: data.callId, endsAt: endOf(data, now) } });
+  }
   const takesPart = ["call_accepted", "webrtc_offer", "webrtc_restart"].includes(name);
   // Before the answer to the resync this page may be the one that was reloaded in the middle of that call.
   if (!takesPart || !state.registered) return step(state);
@@ -387,6 +393,7 @@ function takeUp(state, found, clock) {
     ...newCall(found.callId, isCaller ? "caller" : "callee", peer, name, "reconnecting"),
     epoch: found.epoch, restored: true, present: found.peerPresent ?? true, attempts: 1,
     answeredAt: found.answeredAt ? (found.answeredAt - clock) * 1000 : null,
+    endsAt: state.warned?.id === found.callId ? state.warned.endsAt : null,
   };
   if (found.phase === "ringing") {
     const queue = found.queuePosition ?? null;

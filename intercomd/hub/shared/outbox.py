@@ -10,7 +10,8 @@ from typing import Final
 import msgspec
 
 from intercomd.core.legs import Endpoint
-from intercomd.core.protocol import NOTICES, decode
+from intercomd.core.protocol import NOTICES
+from intercomd.core.vocabulary import decode
 from intercomd.hub.calling.calls import Deliver
 from intercomd.hub.shared import statements
 from intercomd.hub.storage.database import Database

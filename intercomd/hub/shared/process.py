@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.sql.expression import Executable
 
 from intercomd.core.legs import Endpoint
-from intercomd.core.protocol import HubPhase
+from intercomd.core.vocabulary import HubPhase
 from intercomd.hub.clock import HubClock
 from intercomd.hub.shared import statements
 from intercomd.hub.storage.database import Database

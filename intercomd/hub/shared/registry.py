@@ -18,8 +18,9 @@ from typing import Any, Final, TypeVar
 from intercomd.core import waiting
 from intercomd.core.admission import concerned, free_parties
 from intercomd.core.legs import Endpoint, HubCall, Limits, Party, view
-from intercomd.core.protocol import CallState, EndCall, HubPhase, InitiateCall, KnownCall, Reply
+from intercomd.core.protocol import EndCall, InitiateCall, KnownCall, Reply
 from intercomd.core.switchboard import CallRequest, Initiated, LeaseExpired, Requested, Returned, Unreached, Vanished
+from intercomd.core.vocabulary import CallState, HubPhase
 from intercomd.errors import ErrorCode
 from intercomd.hub.calling import chronicle, ringing
 from intercomd.hub.calling.calls import NOT_NOW, Calls, Deliver, has_freed

@@ -7,7 +7,7 @@ from typing import Final
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
 
-from intercomd.core.protocol import HubPhase
+from intercomd.core.vocabulary import HubPhase
 from intercomd.hub.storage.tables import (
     call_members,
     calls,

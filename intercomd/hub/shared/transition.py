@@ -11,9 +11,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from intercomd.core import waiting
 from intercomd.core.legs import Endpoint, HubCall, Party
-from intercomd.core.protocol import HubPhase, Reply, encode
+from intercomd.core.protocol import Reply
 from intercomd.core.switch import handle
 from intercomd.core.switchboard import Answer, Measured, SwitchEvent, Tell
+from intercomd.core.vocabulary import HubPhase, encode
 from intercomd.hub.history import records
 from intercomd.hub.history.records import Figures
 from intercomd.hub.shared import devices, statements

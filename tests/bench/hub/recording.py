@@ -4,7 +4,7 @@ import time
 from dataclasses import dataclass
 from typing import Final
 
-from intercomd.core.protocol import CallRecord, EndReason, Metrics
+from intercomd.core.vocabulary import CallRecord, EndReason, Metrics
 from intercomd.hub.history import records
 from intercomd.hub.storage.database import Database
 from intercomd.ids import IdentityId

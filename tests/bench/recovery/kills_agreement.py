@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from intercomd.core.legs import HubCall, LegState
-from intercomd.core.protocol import HubPhase
+from intercomd.core.vocabulary import HubPhase
 
 RESTING = ("idle", "ringing", "connected")
 """Every other phase is on its way to one of these."""

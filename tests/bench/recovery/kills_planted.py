@@ -10,9 +10,10 @@ from intercomd.__main__ import main
 from intercomd.adapters.sqlite import SqliteStore
 from intercomd.core import call
 from intercomd.core.events import Event, Received, Replied, TimerFired
-from intercomd.core.protocol import CallRecord, Resync
+from intercomd.core.protocol import Resync
 from intercomd.core.snapshot import Snapshot
 from intercomd.core.station import Phase, Station, Step
+from intercomd.core.vocabulary import CallRecord
 from intercomd.hub.history import records
 
 

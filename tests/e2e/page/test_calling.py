@@ -74,6 +74,8 @@ async def test_a_caller_waits_its_turn_and_a_talk_is_prolonged(patient_hub: None
     await anna.click("prolong")
     await anna.see("#prolong", state="hidden")
     await anna.see('#call-hint:has-text("ends in")')
+    await anna.reload()
+    await anna.see('#call-hint:has-text("ends in")')
     await anna.phase("idle")
     assert "time limit" in await anna.page.inner_text("#toast-text")
     await scene.phase("flat", "idle")

@@ -10,8 +10,9 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, Page, Route
 
-from intercomd.core.protocol import NOTICES, PROTOCOL_VERSION, REQUESTS, Code, EndReason, HubPhase
+from intercomd.core.protocol import NOTICES, PROTOCOL_VERSION, REQUESTS, Code
 from intercomd.core.station import Shown
+from intercomd.core.vocabulary import EndReason, HubPhase
 from intercomd.errors import ErrorKind
 from intercomd.hub.web.assets import FOLDER
 from intercomd.media.emodel import burst_ratio, mos
@@ -296,6 +297,17 @@ async def test_a_talk_is_warned_of_its_end_and_prolonged(rules: Rules) -> None:
     over = await rules.after(*TALKING, warning, notice("call_ended", 4, reason="talk_limit"))
     assert over["state"]["failure"] is None
     assert [effect["text"] for effect in over["effects"] if effect["do"] == "tell"] == ["told.limit"]
+
+
+async def test_a_page_that_is_reloaded_late_in_a_limited_talk_says_when_it_ends(rules: Rules) -> None:
+    warning = {**notice("talk_limit", 3, leftS=20), "now": 5000}
+    back = {**LINKED, "calls": [{**STATE, "phase": "connected"}]}
+    assert (await rules.after(warning, back))["state"]["call"]["endsAt"] == 25_000
+    other = {**back, "calls": [{**STATE, "callId": "c2", "phase": "connected"}]}
+    assert (await rules.after(warning, other))["state"]["call"]["endsAt"] is None
+    assert (await rules.after(warning, notice("talk_limit", 4, leftS=300, prolonged=True), back))["state"]["call"][
+        "endsAt"
+    ] is None
 
 
 async def test_what_was_heard_before_is_not_heard_again(rules: Rules) -> None:

@@ -7,7 +7,8 @@ from typing import Any
 import msgspec
 from playwright.async_api import BrowserContext, ConsoleMessage, Page, WebSocket
 
-from intercomd.core.protocol import HUB_HEARTBEAT_EVENT, NOTICES, REQUESTS, BadMessage, Struct, decode
+from intercomd.core.protocol import HUB_HEARTBEAT_EVENT, NOTICES, REQUESTS
+from intercomd.core.vocabulary import BadMessage, Struct, decode
 
 _EVENT = re.compile(r"42\d*(\[.*)", re.DOTALL)
 _WATCH = """window.asked = 0;
