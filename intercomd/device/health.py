@@ -12,7 +12,7 @@ from intercomd.ports import Supervisor
 
 PERIOD_S = 1.0
 STALLED_S = 5.0
-"""The playout thread moves every 10 ms, also without a card; a turn of the capture thread takes at most 1.75 s of
+"""The playout thread moves every 10 ms, also without a card; a turn of the capture thread takes at most 1 s of
 back-off and the opening of a PCM. This long without one is a dead thread, as a driver that never returns leaves it."""
 _STAT, _STATM = Path("/proc/self/stat"), Path("/proc/self/statm")
 """Made once: a path interns its parts, and a name that is interned and dropped for each status makes CPython's table of

@@ -18,8 +18,9 @@ from intercomd.media.processing import VoiceProcessing
 from intercomd.ports import CaptureStream, CardError, PlayoutStream, SoundCard
 
 PERIOD_S: Final = PERIOD_FRAMES / RATE_HZ
-BACKOFF_S: Final = (0.25, 0.5, 1.0, 1.75)
-"""The last one is repeated: with the opening itself a card is in use again within 2 s of its return."""
+BACKOFF_S: Final = (0.25, 0.5, 1.0)
+"""The last one is repeated. A card must be in use again within 2 s of its return; opening both of its directions and
+the first periods are the other second: an emulated Pi took 0.5 s for them."""
 STEADY_PERIODS: Final = 100
 """A card that opens and fails at once must not be opened four times a second for ever."""
 IDLE_S: Final = 1.0
