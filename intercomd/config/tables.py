@@ -385,8 +385,7 @@ class Hub(Table, frozen=True):
             pattern="^((mailto:[^@ ]+@|https://)[^ ]+)?$",
             extra={"allowed": "mailto: and an address, or a URL with https://, or empty"},
             description="Whom the push services of browsers may write to. With it phones can ring while the page is "
-            "closed; the hub takes subscriptions at `/api/push`, the page has no button for it yet. Empty: nothing is "
-            "pushed.",
+            "closed: residents turn that on in the page, on each device. Empty: nothing is pushed.",
         ),
     ] = ""
     polling: Annotated[

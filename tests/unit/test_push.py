@@ -57,6 +57,7 @@ def test_the_signature_names_the_service_and_whom_to_write_to() -> None:
     [
         "http://push.example.net/x", "https://127.0.0.1/x", "https://10.0.0.7/x", "https://[::1]/x", "ftp://x/y",
         "https://[::ffff:192.168.1.1]/x", "https://169.254.169.254/latest", "https://push.example.net:8443/x",
+        "https://127.1/x", "https://2130706433/x", "https://0x7f.1/x", "https://127.0.0.1./x", "https://%31%32%37.1/x",
         "https://user@push.example.net/x", "https:///x", "https://push.example.net/" + "x" * 3000,
     ],
 )  # fmt: skip

@@ -3,6 +3,7 @@ public Internet, never along a redirection, and with a limit on everything."""
 
 import asyncio
 import ipaddress
+import re
 import socket
 from enum import StrEnum
 from typing import Final
@@ -52,8 +53,8 @@ class Courier:
             return
         if url.scheme != "https" or url.port not in (None, 443):
             raise ValueError("an endpoint begins with https:// and has no port")
-        if _is_address(url.hostname) and not _is_public(url.hostname):
-            raise ValueError("an endpoint is not in a private network")
+        if not _is_name(url.hostname) and not (_is_address(url.hostname) and _is_public(url.hostname)):
+            raise ValueError("an endpoint is at a host's name, or at an address of the public Internet")
 
     async def send(self, endpoint: str, body: bytes, headers: dict[str, str]) -> Outcome:
         """At most two attempts. Never raises."""
@@ -119,6 +120,12 @@ def outcome_of(status: int) -> Outcome:
     if status in (404, 410):
         return Outcome.GONE
     return Outcome.OVERLOADED if status == 429 or status >= 500 else Outcome.REFUSED
+
+
+def _is_name(host: str) -> bool:
+    """The system reads what ends in a number as an address of IPv4, `127.1` and `0x7f000001` too (inet_aton(3), WHATWG
+    URL 3.5), and aiohttp does not ask the resolver for it."""
+    return re.fullmatch(r"[\w.-]+", host) is not None and not re.search(r"(^|\.)(\d+|0x[0-9a-f]*)\.?$", host)
 
 
 def _is_address(host: str) -> bool:

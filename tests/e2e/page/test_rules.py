@@ -305,9 +305,8 @@ async def test_a_page_that_is_reloaded_late_in_a_limited_talk_says_when_it_ends(
     assert (await rules.after(warning, back))["state"]["call"]["endsAt"] == 25_000
     other = {**back, "calls": [{**STATE, "callId": "c2", "phase": "connected"}]}
     assert (await rules.after(warning, other))["state"]["call"]["endsAt"] is None
-    assert (await rules.after(warning, notice("talk_limit", 4, leftS=300, prolonged=True), back))["state"]["call"][
-        "endsAt"
-    ] is None
+    longer = notice("talk_limit", 4, leftS=300, prolonged=True)
+    assert (await rules.after(warning, longer, back))["state"]["call"]["endsAt"] is None
 
 
 async def test_what_was_heard_before_is_not_heard_again(rules: Rules) -> None:
