@@ -6,7 +6,7 @@ from contextlib import suppress
 
 import msgspec
 
-from intercomd.core.protocol import UploadRecords
+from intercomd.core.protocol import Code, UploadRecords
 from intercomd.core.vocabulary import MAX_MESSAGE_BYTES, MAX_RECORDS_PER_UPLOAD, CallRecord
 from intercomd.errors import ErrorCode
 from intercomd.ports import Journal, Signalling, Store, StoreError, Unreachable
@@ -14,6 +14,8 @@ from intercomd.ports import Journal, Signalling, Store, StoreError, Unreachable
 MAX_BATCH_BYTES = MAX_MESSAGE_BYTES // 2
 """A hub drops the connection of whoever sends more than MAX_MESSAGE_BYTES at once; 200 records can be more."""
 RETRY_S = 10.0
+PASSING = frozenset({Code.TRY_AGAIN, Code.RATE_LIMITED})
+"""Refusals that say nothing against the records themselves."""
 
 
 def batch(records: Sequence[CallRecord]) -> tuple[CallRecord, ...]:
@@ -71,5 +73,6 @@ class Outbox:
             self._refused = ""
         elif self._refused != str(reply.code):  # each refusal once, however often it is tried
             self._refused = str(reply.code)
-            self._journal.report(ErrorCode.BAD_MESSAGE, reason=f"the hub refused records: {reply.code}")
+            named = ErrorCode.RECORDS_WAITING if reply.code in PASSING else ErrorCode.BAD_MESSAGE
+            self._journal.report(named, reason=f"the hub refused records: {reply.code}")
         return reply.ok

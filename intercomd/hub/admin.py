@@ -7,8 +7,9 @@ import os
 import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import aclosing
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 import segno
@@ -35,6 +36,7 @@ from intercomd.hub.people.sessions import DAY_S, INVITATION_LIFE_S
 from intercomd.hub.shared.devices import look_elsewhere
 from intercomd.hub.shared.statements import CHANNEL, DIRECTORY
 from intercomd.hub.storage.database import Database, DatabaseError, claimed, is_shared, path_of
+from intercomd.hub.storage.moving import move
 from intercomd.hub.web.authority import Authority, AuthorityError, Files
 
 Item = TypeVar("Item")
@@ -63,8 +65,12 @@ _RULES: tuple[tuple[str, str], ...] = (
 
 def main(config: Config, argv: Sequence[str]) -> int:
     """Carry out one admin command; returns the exit status."""
-    order, as_json = _parse(argv)
+    options = _parse(argv)
     try:
+        if options["command"] == "move":
+            return _move(config.hub, Path(options["name"]))
+        as_json = bool(options.pop("json", False))
+        order = Order(**options)
         fingerprint = _fingerprint(config.hub) if order.command == "pair" else ""
         if order.typed and not fingerprint:
             print(f"intercomd hub: {pairing.NO_FINGERPRINT}", file=sys.stderr)
@@ -80,7 +86,7 @@ def main(config: Config, argv: Sequence[str]) -> int:
     return DONE
 
 
-def _parse(argv: Sequence[str]) -> tuple[Order, bool]:
+def _parse(argv: Sequence[str]) -> dict[str, Any]:
     parser = argparse.ArgumentParser(prog="intercomd hub", description="Administer the hub.")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for command, text in _NAMED:
@@ -102,9 +108,10 @@ def _parse(argv: Sequence[str]) -> tuple[Order, bool]:
     for command, text in (("list", "who is known, who is connected"), ("rights", "who may call whom, and open which")):
         listing = commands.add_parser(command, help=text)
         listing.add_argument("--json", action="store_true", help="as one JSON list")
-    options = vars(parser.parse_args(argv))
-    as_json = bool(options.pop("json", False))
-    return Order(**options), as_json
+    text = "copy what a stopped hub of one process knows into the PostgreSQL of hub.database_url, which must be new"
+    moving = commands.add_parser("move", help=text, description=text)
+    moving.add_argument("name", metavar="FILE", help="its SQLite file, as /var/lib/intercomd-hub/hub.db")
+    return vars(parser.parse_args(argv))
 
 
 async def _perform(hub: Hub, order: Order, password: str) -> Result:
@@ -135,6 +142,27 @@ async def _ask(path: Path, order: Order) -> Result:
         raise DatabaseError(f"{path}: {error.strerror}; run this as root or as the hub's user") from error
     except (TimeoutError, msgspec.DecodeError) as error:
         raise DatabaseError(f"{path}: the hub did not answer; look at its journal") from error
+
+
+def _move(hub: Hub, file: Path) -> int:
+    if not is_shared(hub.database_url):
+        raise DatabaseError("hub.database_url names no PostgreSQL; configure where to move to")
+    if not file.is_file():
+        raise DatabaseError(f"{file}: there is no such file; name the SQLite file of the hub until now")
+    source = Database(f"sqlite+aiosqlite:///{file.absolute()}")
+    target = Database(hub.database_url, database_password(hub, os.environ))
+    with source.claimed():
+        rows = asyncio.run(_moved(source, target))
+    print(f"{rows} rows are in {target.name} now. {file} is as it was: keep it until all is well.", file=sys.stderr)
+    return DONE
+
+
+async def _moved(source: Database, target: Database) -> int:
+    async with aclosing(source), aclosing(target):
+        await source.open()
+        await target.open()
+        counts = await move(source, target, lambda table, rows: print(f"{table}: {rows}", file=sys.stderr))
+    return sum(counts.values())
 
 
 async def _perform_beside(hub: Hub, order: Order, password: str) -> Result:

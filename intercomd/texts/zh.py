@@ -243,6 +243,8 @@ TEXTS: Mapping[str, str] = {
     "code.ICE_SERVER_BACK": "先前不可用的 STUN 或 TURN 服务器已恢复。",
     "code.BAD_MESSAGE": "丢弃了一条格式错误的消息。",
     "advice.BAD_MESSAGE": "两端须运行支持同一协议的版本；REASON 说明错误之处。",
+    "code.RECORDS_WAITING": "服务器暂时不接收通话记录；记录留在本站，稍后重新提交。",
+    "advice.RECORDS_WAITING": "若自行消失则无需处理；REASON 为服务器的答复。若反复出现，请查看服务器日志。",
     "code.STORE_QUARANTINED": "状态文件无法读取，已移开并新建。",
     "advice.STORE_QUARANTINED": "重启前的通话不会恢复。若再次发生，请检查存储设备。",
     "code.STORE_FAILING": "状态无法及时写入：此时重启会丢失通话。",

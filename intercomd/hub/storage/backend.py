@@ -33,7 +33,7 @@ class Backend(Protocol):
         """Idempotent."""
         ...
 
-    def transaction(self) -> AbstractAsyncContextManager[AsyncConnection]:
+    def transaction(self, limit_s: float = TRANSACTION_LIMIT_S) -> AbstractAsyncContextManager[AsyncConnection]:
         """Raises `DatabaseError`."""
         ...
 

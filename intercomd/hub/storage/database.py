@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from sqlalchemy.exc import ArgumentError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from intercomd.hub.storage.backend import Backend, Conflict, DatabaseError
+from intercomd.hub.storage.backend import TRANSACTION_LIMIT_S, Backend, Conflict, DatabaseError
 from intercomd.hub.storage.postgres import Postgres
 from intercomd.hub.storage.sqlite import Sqlite, claimed
 from intercomd.hub.storage.tables import (
@@ -138,14 +138,18 @@ class Database:
         """Idempotent."""
         await self._backend.close()
 
+    async def aclose(self) -> None:
+        """For `contextlib.aclosing`."""
+        await self.close()
+
     @asynccontextmanager
-    async def transaction(self) -> AsyncIterator[AsyncConnection]:
+    async def transaction(self, limit_s: float = TRANSACTION_LIMIT_S) -> AsyncIterator[AsyncConnection]:
         """Committed on leaving, rolled back on an exception. Raises `DatabaseError` (`Conflict` where to try again is
         right); what the block itself raises passes through. SQLite's `TimeoutError` means that the disk hangs: the
         process should end."""
         began_s = time.monotonic()
         try:
-            async with self._backend.transaction() as connection:
+            async with self._backend.transaction(limit_s) as connection:
                 yield connection
         except Conflict:
             raise

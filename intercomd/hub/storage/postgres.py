@@ -110,8 +110,8 @@ class Postgres:
                 self._unused.set()
 
     @asynccontextmanager
-    async def transaction(self) -> AsyncIterator[AsyncConnection]:
-        async with self._limited(TRANSACTION_LIMIT_S) as connection:
+    async def transaction(self, limit_s: float = TRANSACTION_LIMIT_S) -> AsyncIterator[AsyncConnection]:
+        async with self._limited(limit_s) as connection:
             yield connection
 
     @asynccontextmanager

@@ -97,12 +97,12 @@ class Sqlite:
             await engine.dispose()
 
     @asynccontextmanager
-    async def transaction(self) -> AsyncIterator[AsyncConnection]:
+    async def transaction(self, limit_s: float = TRANSACTION_LIMIT_S) -> AsyncIterator[AsyncConnection]:
         async with self._lock:
             if self._connection is None:
                 raise DatabaseError(f"{self.path} is closed")
             try:
-                async with asyncio.timeout(TRANSACTION_LIMIT_S), self._connection.begin():
+                async with asyncio.timeout(limit_s), self._connection.begin():
                     yield self._connection
             except SQLAlchemyError as error:
                 raise DatabaseError(f"{self.path}: {reason(error)}") from error
