@@ -1,7 +1,7 @@
 """`make image`: build/image/intercomd-VERSION-arm64.img.xz, its sha256, its package list and the list that Raspberry Pi
 Imager reads. As root, on Debian 12 or 13; the slow tree of Debian is kept under build/trees.
 
-    python -m hw.image [--fast]        --fast: xz's lowest level, for tests
+    python -m hw.image [--fast] [--url ADDRESS]     --fast: xz's lowest level, for tests
 """
 
 import argparse
@@ -11,11 +11,11 @@ import os
 import shutil
 import sys
 import time
-from dataclasses import dataclass
 from pathlib import Path
 
 from hw.image import ROOT, furnishing, recipes, trees, wheels
 from hw.image.disks import Partition, card, ext4, used_mib, vfat
+from hw.image.packing import FAST_LEVEL, LEVEL, Published, pack
 from hw.image.progress import step
 from intercomd import __version__
 
@@ -30,28 +30,15 @@ NEEDED = {
 }  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
-class Image:
-    """The files of one build."""
-
-    name: str
-
-    @property
-    def raw(self) -> Path:
-        return OUT / f"{self.name}.img"
-
-    @property
-    def packed(self) -> Path:
-        return OUT / f"{self.name}.img.xz"
-
-
-def image() -> Image:
-    return Image(f"intercomd-{__version__}-arm64")
+def image() -> Published:
+    """The files of this version, built or not."""
+    return Published(OUT / f"intercomd-{__version__}-arm64.img")
 
 
 def main() -> int:
     parser = argparse.ArgumentParser("python -m hw.image", description="Build the card of a Raspberry Pi.")
     parser.add_argument("--fast", action="store_true", help="pack little, for tests")
+    parser.add_argument("--url", default="", metavar="ADDRESS", help="folder where the packed image will be offered")
     options = parser.parse_args()
     if missing := sorted({package for program, package in NEEDED.items() if not shutil.which(program)}):
         print(f"image: programs are missing: apt-get install --no-install-recommends {' '.join(missing)}")
@@ -62,19 +49,20 @@ def main() -> int:
     began_s = time.monotonic()
     kept = recipes.CARD.folder.is_dir()
     built = build()
-    pack(built, "-1" if options.fast else "-6")
-    _tell(built, time.monotonic() - began_s, kept)
+    built_s = time.monotonic() - began_s
+    pack(built, FAST_LEVEL if options.fast else LEVEL, options.url)
+    _tell(built, built_s, time.monotonic() - began_s - built_s, kept)
     return 0
 
 
-def build() -> Image:
+def build() -> Published:
     """The unpacked image and its package list."""
     built = image()
     tree = trees.made(recipes.CARD)
     OUT.mkdir(parents=True, exist_ok=True)
     work = OUT / f"work.{os.getpid()}"
     # Of the content: the same build has the same partition ids, another one cannot be taken for it.
-    disk_id = int(hashlib.sha256(f"{built.name} {recipes.CARD.key}".encode()).hexdigest()[:8], 16)
+    disk_id = int(hashlib.sha256(f"{built.raw.stem} {recipes.CARD.key}".encode()).hexdigest()[:8], 16)
     try:
         with trees.laid_over(tree, work) as merged:
             furnishing.furnish(merged, disk_id)
@@ -85,7 +73,7 @@ def build() -> Image:
     return built
 
 
-def _partitions(merged: Path, work: Path, built: Image, disk_id: int) -> None:
+def _partitions(merged: Path, work: Path, built: Published, disk_id: int) -> None:
     with step("partitions") as told:
         furnishing.boot_files(merged, work / "boot", disk_id)
         furnishing.state_files(work / "state")
@@ -109,53 +97,25 @@ def _partitions(merged: Path, work: Path, built: Image, disk_id: int) -> None:
         card(told, built.raw, slots, disk_id)
 
 
-def pack(built: Image, level: str) -> None:
-    """xz, sha256, and what Raspberry Pi Imager reads."""
-    with step(f"packing {built.packed.name}") as told:
-        told.run(["xz", "--keep", "--force", "--threads=0", level, str(built.raw)], limit_s=3600)
-        packed, raw = _sha256(built.packed), _sha256(built.raw)
-        built.packed.with_name(built.packed.name + ".sha256").write_text(f"{packed}  {built.packed.name}\n")
-        entry = {
-            "name": f"Intercom station {__version__}",
-            "description": "Debian 13 with intercomd, for Raspberry Pi 3, 4 and Zero 2 W",
-            "url": built.packed.name,
-            "icon": "",
-            "extract_size": built.raw.stat().st_size,
-            "extract_sha256": raw,
-            "image_download_size": built.packed.stat().st_size,
-            "image_download_sha256": packed,
-            "release_date": time.strftime("%Y-%m-%d"),
-            "init_format": "none",
-            "devices": ["pi3-64bit", "pi4-64bit"],
-        }
-        listed = json.dumps({"os_list": [entry]}, indent=1) + "\n"
-        (OUT / f"{built.name}.imager.json").write_text(listed)
-
-
-def _list(tree: Path, built: Image) -> None:
+def _list(tree: Path, built: Published) -> None:
     lines = ["# Debian: package, version, architecture, source package, its version", trees.package_list(tree)]
     lines += [
         "# Python, in /opt/intercomd",
         "\n".join(wheels.pins()),
         f"intercomd=={__version__} ({furnishing.version()})",
     ]
-    (OUT / f"{built.name}.packages.txt").write_text("\n".join(lines) + "\n")
+    (built.raw.with_suffix(".packages.txt")).write_text("\n".join(lines) + "\n")
 
 
-def _sha256(file: Path) -> str:
-    with file.open("rb") as opened:
-        return hashlib.file_digest(opened, "sha256").hexdigest()
-
-
-def _tell(built: Image, taken_s: float, kept: bool) -> None:
-    size_mib = built.packed.stat().st_size / (1 << 20)
-    print(
-        f"{built.packed}: {size_mib:.0f} MiB packed, {built.raw.stat().st_size >> 20} MiB on the card, {taken_s:.0f} s"
-    )
+def _tell(built: Published, built_s: float, packed_s: float, kept: bool) -> None:
+    packed_mib = built.packed.stat().st_size / (1 << 20)
+    card_mib = built.raw.stat().st_size >> 20
+    print(f"{built.packed}: {packed_mib:.0f} MiB packed, {card_mib} MiB on the card, {built_s + packed_s:.0f} s")
     figures = {
-        "packed_mib": round(size_mib, 1),
-        "card_mib": built.raw.stat().st_size >> 20,
-        "build_s": round(taken_s, 1),
+        "packed_mib": round(packed_mib, 1),
+        "card_mib": card_mib,
+        "build_s": round(built_s, 1),
+        "pack_s": round(packed_s, 1),
         "tree_kept": kept,
         "tree_s": recipes.CARD.took_s,
     }

@@ -34,6 +34,10 @@ TEXTS = {
     "IgnoreCarrierLoss=3s\n\n[Link]\nRequiredForOnline=no\n\n[DHCPv4]\nRouteMetric=2000\n",
     # Debian 13 switches it off for all links, whatever a link's own file says (resolved.conf(5)): hub.local needs it.
     "etc/systemd/resolved.conf.d/50-intercomd.conf": "[Resolve]\nMulticastDNS=yes\nLLMNR=no\n",
+    # When there is one: a unit of multi-user.target would wait for it, and with it the station, on a Pi without Wi-Fi
+    # for as long as systemd waits for a device.
+    "etc/udev/rules.d/60-intercomd-wifi.rules": 'SUBSYSTEM=="net", KERNEL=="wlan0", '
+    'ENV{SYSTEMD_WANTS}+="wpa_supplicant@wlan0.service"\n',
     "etc/systemd/system/wpa_supplicant@wlan0.service.d/card.conf": "[Unit]\n"
     f"ConditionPathExists={LIVE}/wpa_supplicant.conf\n",
     "etc/systemd/system/ssh.service.d/card.conf": f"[Unit]\nConditionPathExists={LIVE}/authorized_keys\n",
@@ -54,7 +58,6 @@ LINKS = {
     "etc/asound.conf": f"{LIVE}/asound.conf",
     "etc/wpa_supplicant/wpa_supplicant-wlan0.conf": f"{LIVE}/wpa_supplicant.conf",
     "etc/resolv.conf": "/run/systemd/resolve/stub-resolv.conf",
-    "etc/systemd/system/multi-user.target.wants/wpa_supplicant@wlan0.service": f"/{UNITS}/wpa_supplicant@.service",
 }
 
 

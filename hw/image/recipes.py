@@ -27,6 +27,9 @@ CARD = Recipe(
         "firmware-brcm80211",
         # Named, or apt takes dracut, which under emulation works for a quarter of an hour.
         "initramfs-tools",
+        # Without it systemd-resolved takes no host name for its own and answers nobody who asks for this station's
+        # (systemd issue 18078); Debian only recommends it.
+        "libidn2-0",
         # getaddrinfo finds the hub as hub.local: systemd-resolved asks by multicast.
         "libnss-resolve",
         "linux-image-arm64",

@@ -4,7 +4,7 @@ outside: by its serial console, to which the journal is told, and by its FAT par
 import signal
 import subprocess
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -38,13 +38,14 @@ class Board:
 VIRT = Board(
     "virt",
     ("-M", "virt", "-cpu", "cortex-a53", "-m", "1024", "-smp", "2", "-device", "virtio-rng-pci",
-     "-netdev", "user,id=net", "-device", "virtio-net-pci,netdev=net"),
+     "-device", "virtio-net-pci,netdev=net"),
     "ttyAMA0",
     ("-drive", "file={card},format=raw,if=none,id=card", "-device", "virtio-blk-pci,drive=card"),
 )  # fmt: skip
 PI_3 = Board(
     "raspi3b",
-    ("-M", "raspi3b"),
+    # On USB, as a Pi 3's own; b8:27:eb is Raspberry Pi's, and with a local address Linux would call it usb0.
+    ("-M", "raspi3b", "-device", "usb-net,netdev=net,mac=b8:27:eb:00:00:01"),
     # The first UART belongs to Bluetooth (bcm2837-rpi-3-b.dts).
     "ttyS1,115200",
     ("-drive", "file={card},format=raw,if=sd"),
@@ -88,17 +89,23 @@ class Card:
 class Boot:
     """A board that runs from this card. Leaving the block cuts its power."""
 
-    def __init__(self, board: Board, card: Card, folder: Path) -> None:
+    def __init__(self, board: Board, card: Card, folder: Path, *, heard: Path | None = None) -> None:
+        """`heard`: there is a USB loudspeaker, and what it plays goes to this file (`voice` judges it)."""
         folder.mkdir(parents=True, exist_ok=True)
         self.console = folder / f"{board.name}.txt"
         self.console.unlink(missing_ok=True)
         kernel, initrd = _latest(card, "vmlinuz-", folder), _latest(card, "initrd.img-", folder)
         shipped = (card.take("cmdline.txt") or b"").decode().strip().replace("console=tty1", "")
         command = ["qemu-system-aarch64", *board.machine, "-display", "none", "-nodefaults", "-no-reboot",
+                   "-netdev", "user,id=net",
                    "-kernel", str(kernel), "-initrd", str(initrd),
                    "-append", f"{shipped} console={board.console} {WATCHED} {board.append}"]  # fmt: skip
         command += ["-serial", "null"] * (board.serials - 1) + ["-serial", f"file:{self.console}"]
         command += [word.format(card=card.path) for word in board.drive]
+        if heard is not None:
+            heard.unlink(missing_ok=True)
+            command += ["-audiodev", f"wav,id=heard,path={heard},out.frequency=48000", "-device", "qemu-xhci",
+                        "-device", "usb-audio,audiodev=heard"]  # fmt: skip
         if board.device_tree:
             tree = folder / board.device_tree
             tree.write_bytes(card.take(board.device_tree) or b"")
@@ -117,8 +124,12 @@ class Boot:
 
     def until(self, text: str, limit_s: float) -> float:
         """Until the console says it; seconds since the power was switched on. Raises `BootError`."""
-        while text not in self.said():
-            self._watch(limit_s, f"no {text!r} on the console")
+        return self.wait_for(lambda: text in self.said(), limit_s, f"no {text!r} on the console")
+
+    def wait_for(self, reached: Callable[[], bool], limit_s: float, wrong: str) -> float:
+        """Seconds since the power was switched on, at most `limit_s`. Raises `BootError`, which says what is wrong."""
+        while not reached():
+            self._watch(limit_s, wrong)
         return time.monotonic() - self.started_s
 
     def until_file(self, card: Card, name: str, holds: str, limit_s: float) -> str:
