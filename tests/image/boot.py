@@ -41,6 +41,8 @@ VIRT = Board(
      "-device", "virtio-net-pci,netdev=net"),
     "ttyAMA0",
     ("-drive", "file={card},format=raw,if=none,id=card", "-device", "virtio-blk-pci,drive=card"),
+    # A radio, with nobody to talk to.
+    append="modules-load=mac80211_hwsim",
 )  # fmt: skip
 PI_3 = Board(
     "raspi3b",
