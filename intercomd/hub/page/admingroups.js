@@ -87,7 +87,7 @@ function wayToRing(now) {
   const each = field(text("admin.group.each"), seconds, text("admin.group.eachHint"));
   mode.onchange = () => { each.hidden = mode.value !== "sequence"; };
   mode.onchange();
-  return make("div", { class: "two" }, field(text("admin.group.mode"), mode), each);
+  return make("div", { class: "two uneven" }, field(text("admin.group.mode"), mode), each);
 }
 
 // In the order in which they ring. `members` is changed in place.

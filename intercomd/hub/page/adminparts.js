@@ -17,7 +17,7 @@ export function make(tag, given = {}, ...children) {
     else if (name === "value") element.value = value;
     else element.setAttribute(name, value === true ? "" : value);
   }
-  element.append(...children.flat().filter((child) => child !== null && child !== undefined && child !== false));
+  element.append(...children.flat(Infinity).filter((child) => child !== null && child !== undefined && child !== false));
   return element;
 }
 
@@ -72,7 +72,8 @@ export function shownName({ id, name }) {
 export const iconOf = (role) => ({ station: "door", group: "group" })[role] ?? "person";
 
 // What is shown once and must be carried elsewhere: the words, and a button that copies them.
-export function toCopy(words, label) {
+// `isLong`: on a small screen it may be cut, because nobody reads it.
+export function toCopy(words, label, isLong = false) {
   const said = make("span", { role: "status", class: "small" });
   const copy = async () => {
     try {
@@ -84,7 +85,7 @@ export function toCopy(words, label) {
       said.textContent = text("admin.copyYourself");
     }
   };
-  const shown = make("code", { class: "secret", tabindex: "0", "aria-label": label }, words);
+  const shown = make("code", { class: isLong ? "secret long" : "secret", tabindex: "0", "aria-label": label }, words);
   const act = button(text("admin.copy"), copy, { label: text("admin.copyThis", { label }) });
   const row = make("div", { class: "beside" }, make("p", { class: "label" }, label), said, act);
   return make("div", { class: "field" }, row, shown);

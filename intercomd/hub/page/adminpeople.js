@@ -135,7 +135,7 @@ function byDigits({ code, url, fingerprint }) {
 
 function byLine({ svg, payload }, name) {
   const qr = qrCode(svg, text("admin.pair.qr", { name }));
-  return [make("p", {}, text("admin.pair.how")), qr, toCopy(payload, text("admin.pair.line"))];
+  return [make("p", {}, text("admin.pair.how")), qr, toCopy(payload, text("admin.pair.line"), true)];
 }
 
 async function invited(entry, app) {
