@@ -66,8 +66,8 @@ def test_the_weight_over_the_wire() -> None:
 
 def test_the_administration_reads_in_both_languages() -> None:
     """The same keys in both, and each that a module names by itself."""
-    source = (assets.FOLDER / "admintexts.js").read_text()
-    english, chinese = (re.findall(r'^  "([^"]+)":', part, re.MULTILINE) for part in source.split("const ADMIN_ZH"))
+    sources = ((assets.FOLDER / name).read_text() for name in ("admintexts.js", "admintextszh.js"))
+    english, chinese = (re.findall(r'^  "([^"]+)":', source, re.MULTILINE) for source in sources)
     assert english == chinese
     assert len(set(english)) == len(english)
     modules = "".join(path.read_text() for path in assets.FOLDER.glob("admin*.js"))

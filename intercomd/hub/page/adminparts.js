@@ -17,7 +17,8 @@ export function make(tag, given = {}, ...children) {
     else if (name === "value") element.value = value;
     else element.setAttribute(name, value === true ? "" : value);
   }
-  element.append(...children.flat(Infinity).filter((child) => child !== null && child !== undefined && child !== false));
+  const inside = children.flat(Infinity);
+  element.append(...inside.filter((child) => child !== null && child !== undefined && child !== false));
   return element;
 }
 
