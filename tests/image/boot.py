@@ -18,6 +18,10 @@ LOOK_S = 0.5
 WATCHED = "systemd.journald.forward_to_console=1 systemd.journald.max_level_console=info modules-load=snd-aloop"
 
 
+REVISION, SERIAL = "a02082", "00000000c0ffee42"
+"""Of a Pi 3 model B, as the firmware tells them."""
+
+
 class BootError(Exception):
     """The image did not do it in time; the text has the end of its console."""
 
@@ -109,9 +113,7 @@ class Boot:
             command += ["-audiodev", f"wav,id=heard,path={heard},out.frequency=48000", "-device", "qemu-xhci",
                         "-device", "usb-audio,audiodev=heard"]  # fmt: skip
         if board.device_tree:
-            tree = folder / board.device_tree
-            tree.write_bytes(card.take(board.device_tree) or b"")
-            command += ["-dtb", str(tree)]
+            command += ["-dtb", str(_device_tree(card, board.device_tree, folder))]
         self.started_s = time.monotonic()
         with (folder / f"{board.name}.qemu.txt").open("wb") as output:
             self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
@@ -149,6 +151,20 @@ class Boot:
         if time.monotonic() - self.started_s > limit_s:
             raise BootError(f"{wrong} within {limit_s:.0f} s; the last on it: {self.said()[-1500:]}")
         time.sleep(LOOK_S)
+
+
+def _device_tree(card: Card, name: str, folder: Path) -> Path:
+    """With what a Pi's firmware writes into it, and QEMU does not: which board it is (gpiozero asks) and its number."""
+    place = folder / name
+    place.write_bytes(card.take(name) or b"")
+    _put(place, "-c", node="/system")
+    _put(place, "-t", "x", node="/system", words=("linux,revision", REVISION))
+    _put(place, "-t", "s", node="/", words=("serial-number", SERIAL))
+    return place
+
+
+def _put(tree: Path, *options: str, node: str, words: tuple[str, ...] = ()) -> None:
+    subprocess.run(["fdtput", *options, str(tree), node, *words], check=True, timeout=30)
 
 
 def _latest(card: Card, prefix: str, folder: Path) -> Path:
