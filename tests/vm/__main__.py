@@ -28,6 +28,12 @@ NEEDED = {
     "qemu-system-x86_64": "qemu-system-x86", "qemu-img": "qemu-utils", "mmdebstrap": "mmdebstrap",
     "setpriv": "util-linux", "mke2fs": "e2fsprogs", "debugfs": "e2fsprogs",
 }  # fmt: skip
+BEGINNING = (
+    "test-vm: Debian with the shipped kernel, a hub and two stations in an emulated machine (QEMU without KVM), and\n"
+    "what may happen to it, scene by scene. About 15 minutes on two cores that are free, 25 at most; the first time\n"
+    "3 minutes more for Debian's packages. A line per finding as it comes, a table at the end; its console is\n"
+    "build/vm/run/console.txt. Each start of the machine is a minute or two without a word."
+)
 
 
 def main() -> int:
@@ -44,29 +50,26 @@ def main() -> int:
     if os.geteuid():
         print("test-vm: making a Debian tree needs root: sudo make test-vm")
         return 1
+    print(BEGINNING, flush=True)
     # Snapshots belong to the disks that they were made on.
     return _play(chosen, built(keep=options.keep or "boot" not in chosen))
 
 
 def _play(chosen: list[str], disks: Disks) -> int:
-    for name in chosen:
+    for place, name in enumerate(chosen, 1):
         if name == "boot":
             shutil.rmtree(SCENE_RESULTS, ignore_errors=True)
-        if not _scene(name, disks) and name == "boot":
+        if not _scene(name, disks, f"{place} of {len(chosen)}") and name == "boot":
             break
-    rows = _gathered()
-    failed = [row for row in rows if row.kind == "check" and not row.ok]
-    checks = sum(row.kind == "check" for row in rows)
-    print(f"{checks - len(failed)} passed, {len(failed)} failed")
-    for row in failed:
-        print(f"FAILED  {row.name}: {row.value} {row.unit} {row.target}".rstrip())
-    return 1 if failed or not checks else 0
+    found = _gathered()
+    print(f"\n{found.table()}\nin {RESULTS.relative_to(ROOT)}")
+    return 0 if found.ok else 1
 
 
-def _scene(name: str, disks: Disks) -> bool:
+def _scene(name: str, disks: Disks, place: str) -> bool:
     """Whether it was played to its end; what it found is written either way."""
     findings = Findings()
-    findings.say(f"---- {name}")
+    findings.say(f"---- {place}, {name}: {_told(name)}")
     began_s = time.monotonic()
     try:
         SCENES[name](Bench(disks, findings))
@@ -77,7 +80,12 @@ def _scene(name: str, disks: Disks) -> bool:
     return not any(row.name.endswith("is played to its end") for row in findings.rows)
 
 
-def _gathered() -> list[Row]:
+def _told(name: str) -> str:
+    """The first sentence of what is said of the scene."""
+    return " ".join((SCENES[name].__doc__ or "").partition("\n\n")[0].split()).partition(". ")[0].rstrip(".")
+
+
+def _gathered() -> Findings:
     """The results of each scene that was played on this machine, in their order, written as one."""
     findings = Findings(io.StringIO())
     for name in SCENES:
@@ -87,7 +95,7 @@ def _gathered() -> list[Row]:
     walls = [float(row.value or 0) for row in findings.rows if row.name.startswith("wall time of")]
     findings.figure(f"wall time of {len(walls)} scenes of {len(SCENES)}", sum(walls), "s", at_most=LIMIT_S)
     findings.write(RESULTS)
-    return findings.rows
+    return findings
 
 
 if __name__ == "__main__":

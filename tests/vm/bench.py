@@ -31,10 +31,20 @@ class Bench:
         return [RUN / "root.qcow2", RUN / "state.qcow2"]
 
     def machine(
-        self, snapshot: str = "", clock: str = "utc", layers: Sequence[Path] = (), hardware: Hardware = HARDWARE
+        self,
+        snapshot: str = "",
+        clock: str = "utc",
+        layers: Sequence[Path] = (),
+        hardware: Hardware = HARDWARE,
+        without: Sequence[str] = (),
     ) -> Machine:
+        """Up. `without`: units that it does not start."""
+        self.findings.say(
+            f"the machine goes on from where it was kept: {snapshot}" if snapshot else "the machine starts"
+        )
+        append = " ".join((APPEND, *(f"systemd.mask={unit}" for unit in without)))
         machine = Machine(
-            RUN, layers or self.layers, self.disks.kernel, self.disks.initrd, APPEND, hardware, snapshot, clock
+            RUN, layers or self.layers, self.disks.kernel, self.disks.initrd, append, hardware, snapshot, clock
         )
         try:
             if snapshot:

@@ -23,13 +23,17 @@ SPARE_MIB = 256
 # The state partition by its place, as on the card: libblkid of Debian 13 (2.41) checks a superblock's checksum, so one
 # that is torn has no label, and a mount by label would wait for it and give up.
 FSTAB = """LABEL=intercom-root / ext4 defaults,noatime,errors=remount-ro 0 1
-/dev/vdb /var/lib/intercom-state ext4 nodev,nosuid,noexec,noatime,errors=remount-ro 0 2
+/dev/vdb /var/lib/intercom-state ext4 nodev,nosuid,noexec,noatime,errors=remount-ro,x-systemd.device-timeout=240s 0 2
 /var/lib/intercom-state/intercomd /var/lib/intercomd none bind 0 0
 """
 APPEND = "root=LABEL=intercom-root rw console=ttyS0 quiet fsck.repair=yes mitigations=off panic=0 net.ifnames=0"
 # Of no use here; each costs seconds of an emulated start.
 IDLE = ("getty@tty1.service", "serial-getty@ttyS0.service", "e2scrub_reap.service", "e2scrub_all.timer",
-        "apt-daily.timer", "apt-daily-upgrade.timer", "dpkg-db-backup.timer", "fstrim.timer")  # fmt: skip
+        "apt-daily.timer", "apt-daily-upgrade.timer", "dpkg-db-backup.timer", "fstrim.timer",
+        "systemd-logind.service", "modprobe@drm.service", "modprobe@efi_pstore.service", "modprobe@fuse.service",
+        "systemd-binfmt.service", "proc-sys-fs-binfmt_misc.automount", "sys-kernel-debug.mount",
+        "sys-kernel-tracing.mount", "sys-fs-fuse-connections.mount", "dev-hugepages.mount", "dev-mqueue.mount",
+        "systemd-user-sessions.service")  # fmt: skip
 # Ours that reach the machine: a change of theirs makes its disk anew.
 INPUTS = ("intercomd", "systemd", "hw/boards", "hw/asound", "hw/wiring", "hw/image", "tests/vm/guest", "pyproject.toml")
 

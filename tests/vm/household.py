@@ -3,6 +3,7 @@ through the other side of their sound cards, their status as a technician asks f
 
 import json
 import re
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ RINGING_LINE, TALKING_LINE = 6, 13
 DOOR_LINE = 12
 CONFIG = "/etc/intercomd/intercomd.toml"
 OTHER = {"door": "flat", "flat": "door"}
+LOOK_EACH_S = 0.05
 
 
 class Household:
@@ -44,14 +46,16 @@ class Household:
 
     def now_s(self) -> float:
         """Since it was started."""
-        return float(self.machine.run("cat /proc/uptime").text.split()[0])
+        return self.machine.run(":").now_s
 
     def status(self, station: str) -> dict[str, Any] | None:
         """What `intercomctl --json status` says; None while the station cannot be asked."""
-        socket = f"/run/{UNITS[station]}/control"
-        asked = self.machine.run(f"INTERCOMD_CONTROL={socket} intercomctl --json status", check=False)
-        said: dict[str, Any] | None = json.loads(asked.text) if asked.status == 0 and asked.text else None
-        return said
+        return self._looked(station)[0]
+
+    def _looked(self, station: str) -> tuple[dict[str, Any] | None, float]:
+        """The status, and when it was so."""
+        asked = self.machine.ask(f"/run/{UNITS[station]}/control", '{"command": "status"}')
+        return (json.loads(asked.text)["status"] if asked.status == 0 else None), asked.now_s
 
     def until(
         self, station: str, what: str, true: Callable[[dict[str, Any]], bool], limit_s: float = 30
@@ -59,12 +63,13 @@ class Household:
         """The first status for which it is true, and when that was. Raises `MachineError` after `limit_s`."""
         end_s = self.now_s() + limit_s
         while True:
-            status, now_s = self.status(station), self.now_s()
+            status, now_s = self._looked(station)
             if status is not None and true(status):
                 return status, now_s
             if now_s > end_s:
                 shown = None if status is None else (status["phase"], status["link"], status["audio"]["card"])
                 raise MachineError(f"{station}: not {what} within {limit_s:g} s, but {shown}; {self.journal(station)}")
+            time.sleep(LOOK_EACH_S)
 
     def until_phase(self, station: str, phase: str, limit_s: float = 30) -> tuple[dict[str, Any], float]:
         return self.until(station, phase, lambda status: status["phase"] == phase, limit_s)
@@ -114,6 +119,16 @@ class Household:
         asked = f"python3 /{LIB}/edges.py {process} /run/{unit}/control {line} {name} {pull} {told}"
         found: list[bool] = json.loads(self.machine.run(asked).text)
         return found
+
+    def told_s(self, station: str, code: str) -> float:
+        """When the journal last got this of the station. Raises `MachineError` where it never did."""
+        asked = (
+            f"journalctl -u {UNITS[station]} -b -n 1 -o json --output-fields=ERROR_CODE ERROR_CODE={code} --no-pager"
+        )
+        told = self.machine.run(asked).text
+        if not told:
+            raise MachineError(f"{station}: the journal has no {code}; {self.journal(station)}")
+        return int(json.loads(told)["__MONOTONIC_TIMESTAMP"]) / 1e6
 
     def journal(self, station: str, lines: int = 12) -> str:
         asked = f"journalctl -u {UNITS[station]} -b --no-pager -o cat | tail -{lines}"

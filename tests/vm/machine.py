@@ -7,7 +7,8 @@
 
 Time in it is counted in instructions (`-icount`): 1 ns each. However slow or busy the machine outside is, the one
 inside is always the same, a single core of about a Pi's speed, and what it measures by its own clock holds. While it is
-idle its clock follows the clock outside.
+idle its clock follows the clock outside. (With `sleep=off` idle time would cost nothing, but then each wait for a disk
+takes until the next timer.)
 
 Disks are qcow2 with cache=writeback, on purpose: what the guest has not flushed may then be lost with the process, for
 qcow2's own tables are held back in its memory until a flush. With cache=unsafe even flushed writes would be lost, with
@@ -45,6 +46,8 @@ class Answer:
     output: bytes
     error: str
     seconds: float
+    now_s: float
+    """When it was given, since the machine was started."""
 
     @property
     def text(self) -> str:
@@ -104,8 +107,9 @@ class Machine:
         counted = ["-icount", "shift=0,sleep=on", "-smp", "1"] if hardware.counted else ["-smp", "2"]
         accelerated = "tcg,tb-size=512" if hardware.counted else "tcg,thread=multi,tb-size=512"
         return [
-            "-accel", accelerated, *counted, "-m", str(hardware.memory_mib), "-nodefaults", "-no-user-config",
-            "-display", "none", "-serial", f"file:{self.console}", "-qmp", f"unix:{self._qmp_path},server=on,wait=off",
+            "-accel", accelerated, *counted, "-m", str(hardware.memory_mib), "-nodefaults",
+            "-no-user-config", "-display", "none", "-serial", f"file:{self.console}",
+            "-qmp", f"unix:{self._qmp_path},server=on,wait=off",
             "-chardev", f"socket,id=agent,path={self._agent_path},server=on,wait=off",
             "-device", "virtio-serial-pci", "-device", "virtserialport,chardev=agent,name=agent",
             "-device", "virtio-rng-pci", "-rtc", f"base={clock}",
@@ -152,11 +156,14 @@ class Machine:
     def run(self, command: str, *, limit_s: float = 60, given: bytes = b"", check: bool = True) -> Answer:
         """A shell command in it, to its end; `limit_s` by its clock. Raises `MachineError` unless `check` is False."""
         order = {"run": command, "limit_s": limit_s, "input": base64.b64encode(given).decode()}
-        said = self._ordered(order, 20 * limit_s + 60)
-        answer = Answer(said["status"], base64.b64decode(said["output"]), said["error"], said["seconds"])
+        answer = _answer(self._ordered(order, 20 * limit_s + 60))
         if check and answer.status:
             raise MachineError(f"{command}: status {answer.status}: {answer.text[-800:]} {answer.error[-800:]}")
         return answer
+
+    def ask(self, path: str, line: str) -> Answer:
+        """A line to a unix socket in it, and the line that comes back; status 1 when none does."""
+        return _answer(self._ordered({"ask": path, "line": line}, 300))
 
     def start(self, command: str) -> int:
         """A shell command in it that goes on by itself; its process."""
@@ -165,11 +172,11 @@ class Machine:
     def throw(self, command: str) -> None:
         """A command whose answer never comes."""
         assert self._agent is not None
-        self._agent.sendall(json.dumps({"run": command, "behind": True}).encode() + b"\n")
+        self._sent(self._agent, {"run": command, "behind": True})
 
     def _ordered(self, order: dict[str, Any], limit_s: float) -> dict[str, Any]:
         assert self._agent is not None, "await_up or attach comes first"
-        self._agent.sendall(json.dumps(order).encode() + b"\n")
+        self._sent(self._agent, order)
         return self._line(limit_s)
 
     def _line(self, limit_s: float) -> dict[str, Any]:
@@ -206,7 +213,7 @@ class Machine:
 
     def _qmp_answer(self, order: dict[str, Any]) -> Any:
         assert self._qmp is not None
-        self._qmp.sendall(json.dumps(order).encode() + b"\n")
+        self._sent(self._qmp, order)
         while True:
             line, self._qmp_rest = self._received(self._qmp, self._qmp_rest, QMP_LIMIT_S)
             said = json.loads(line)
@@ -239,13 +246,30 @@ class Machine:
             ready, _, _ = select.select([wire], [], [], max(0.0, deadline_s - time.monotonic()))
             if not ready:
                 raise MachineError(f"no answer within {limit_s:.0f} s; last on its console: {self._last_words()}")
-            some = wire.recv(1 << 20)
+            try:
+                some = wire.recv(1 << 20)
+            except ConnectionError:
+                some = b""
             if not some:
-                raise MachineError(f"the machine has gone; QEMU said: {self._said.read_text()[-2000:]}")
+                raise self._gone()
             rest += some
         line, _, rest = rest.partition(b"\n")
         return line, rest
 
+    def _sent(self, wire: socket.socket, order: dict[str, Any]) -> None:
+        try:
+            wire.sendall(json.dumps(order).encode() + b"\n")
+        except ConnectionError as error:
+            raise self._gone() from error
+
+    def _gone(self) -> MachineError:
+        return MachineError(f"the machine has gone; QEMU said: {self._said.read_text()[-2000:]}")
+
     def _last_words(self) -> str:
         words = self.console.read_bytes()[-1500:].decode(errors="replace") if self.console.exists() else ""
         return words.strip() or "nothing"
+
+
+def _answer(said: dict[str, Any]) -> Answer:
+    output = base64.b64decode(said["output"])
+    return Answer(said["status"], output, said["error"], said["seconds"], said["now_s"])

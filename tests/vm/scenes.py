@@ -16,7 +16,7 @@ from tests.vm.machine import Machine, MachineError
 
 OTHER_VOICE = 0.4
 """Between what another voice reaches (0.2) and the same one (0.6)."""
-RESTORE_S, CARD_BACK_S = 3.0, 10.0
+RESTORE_S, CARD_BACK_S = 3.0, 2.0
 HASTY_LIMIT_S = 600.0
 
 
@@ -33,6 +33,10 @@ def boot(bench: Bench) -> None:
         machine.run("systemctl start intercomd-hub", limit_s=BOOT_LIMIT_S)
         house.enrol()
         findings.figure("boot to both stations ready, first time", house.until_ready(), "s")
+        asked = machine.run("intercomctl --json status").text
+        findings.check(
+            "intercomctl tells that the door is registered", json.loads(asked)["link"]["state"] == "registered"
+        )
         failed = machine.run("systemctl list-units --failed --no-legend --plain").text
         findings.check("no unit has failed", not failed, failed or "none")
         _hardened(machine, findings)
@@ -132,11 +136,12 @@ def card_unplugged(bench: Bench) -> None:
         machine.run(f"{pulled}; modprobe -r snd-aloop", limit_s=30)
         gone, _ = house.until("flat", "without a card", lambda status: status["audio"]["card"] != "ready", 20)
         findings.check("the station tells that its card is gone", True, gone["audio"]["card_reason"])
-        machine.run("sleep 3; modprobe snd-aloop enable=1,1 index=0,1 id=Door,Flat pcm_substreams=2", limit_s=30)
-        back_s = house.now_s()
-        ready_s = max(house.until(name, "with a card", lambda status: status["audio"]["card"] == "ready", 30)[1]
-                      for name in STATIONS)  # fmt: skip
-        taken = ready_s - back_s
+        back = "sleep 3; modprobe snd-aloop enable=1,1 index=0,1 id=Door,Flat pcm_substreams=2"
+        back_s = machine.run(back, limit_s=30).now_s
+        for name in STATIONS:
+            house.until(name, "with a card", lambda status: status["audio"]["card"] == "ready", 30)
+        # The journal's times: looks from outside are as far apart as the machine outside is busy.
+        taken = max(house.told_s(name, "CARD_READY") for name in STATIONS) - back_s
         findings.check("card back → open again", taken <= CARD_BACK_S, round(taken, 2), "s", f"≤ {CARD_BACK_S:g}")
         findings.check("the call has outlived it", house.call_id("flat") == before)
         house.speak()
@@ -191,7 +196,7 @@ def hung_kernel(bench: Bench) -> None:
     That stations become ready after a start is `power_cut`'s to show: no load of the machine outside hurries its clock.
     """
     findings = bench.findings
-    with bench.machine(hardware=HASTY) as machine:
+    with bench.machine(hardware=HASTY, without=("intercomd-hub", "intercomd-flat")) as machine:
         panic = machine.run("sysctl -n kernel.panic").text
         findings.check("control: the kernel would not start again by itself", panic == "0", panic)
         watch = "/sys/class/watchdog/watchdog0"
@@ -225,9 +230,9 @@ def torn_state(bench: Bench) -> None:
     findings.check("control: the state partition is damaged", before.returncode != 0, before.returncode)
     # Layers of its own: those of the other scenes keep their snapshots.
     own = [layer(bench.layers[0], RUN / "torn-root.qcow2"), layer(raw, RUN / "torn-state.qcow2")]
-    with bench.machine(layers=own) as machine:
+    with bench.machine(layers=own, without=("intercomd-hub", "intercomd-flat")) as machine:
         house = Household(machine)
-        house.until_ready(BOOT_LIMIT_S)
+        house.until("door", "with its card open", lambda status: status["audio"]["card"] == "ready", BOOT_LIMIT_S)
         mount = json.loads(machine.run("findmnt -J /var/lib/intercom-state").text)["filesystems"][0]
         label = machine.run("blkid -p -s LABEL -o value /dev/vdb", check=False).text
         whole = "rw" in mount["options"].split(",") and label == STATE_LABEL
