@@ -60,10 +60,9 @@ async function edited(group, identities, app) {
   const members = [...now.members];
   const candidates = identities.filter(({ role }) => role !== "group");
   const others = identities.filter(({ id }) => id !== now.id).map(({ id, name }) => [id, name]);
-  const named = !group && [
+  const named = !group && make("div", { class: "two" },
     field(text("admin.field.id"), input("id", { required: true, maxlength: 64 }), text("admin.field.idHint")),
-    field(text("admin.field.name"), input("name", { maxlength: 64 }), text("admin.field.nameHint")),
-  ];
+    field(text("admin.field.name"), input("name", { maxlength: 64 }), text("admin.field.nameHint")));
   const escalate = choice("escalate", [["", text("admin.group.nobody")], ...others], now.escalateTo ?? "");
   const content = [
     named, memberList(members, candidates), wayToRing(now), field(text("admin.group.escalate"), escalate),

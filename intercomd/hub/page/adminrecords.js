@@ -68,7 +68,7 @@ function filter(view, identities, app) {
     view.wanted = valuesOf(event.target);
     app.reload();
   };
-  return make("form", { class: "card padded form four-fields", onsubmit },
+  return make("form", { class: "card padded form four-fields dense", onsubmit },
     field(text("admin.records.from"), input("from", { type: "date", value: wanted.from })),
     field(text("admin.records.to"), input("to", { type: "date", value: wanted.to })),
     field(text("admin.records.party"), choice("party", anybody, wanted.party)),

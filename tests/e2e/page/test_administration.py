@@ -18,7 +18,7 @@ from intercomd.hub.server import HubServer
 from intercomd.ids import IdentityId
 from tests.e2e.administrators import PASSWORD, administrator, made
 from tests.e2e.hub_clients import enrol, household, settings, talk
-from tests.e2e.page.admin_scene import IN_THE_OFFICE, VIEWS, done, signed_in, visit, visitor
+from tests.e2e.page.admin_scene import IN_THE_OFFICE, VIEWS, done, press, put_away, signed_in, visit, visitor
 from tests.e2e.page.witness import Witness
 
 pytestmark = IN_THE_OFFICE
@@ -211,3 +211,26 @@ async def judged(page: Page, state: str) -> None:
     for width, height in SIZES:
         await page.set_viewport_size({"width": width, "height": height})
         assert await page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0, (state, width)
+
+
+@pytest.mark.parametrize("locale", ["en-GB", "zh-CN"])
+async def test_dialogs_fit_a_small_phone(hub: HubServer, chromium: Browser, witness: Witness, locale: str) -> None:
+    small = {"width": 360, "height": 640}
+    async with administrator(hub, "other") as console:
+        await console.post("/api/admin/identities", {"id": "home", "role": "resident"})
+    dialogs = {
+        "people": ("add-station", "pair-desk", "rotate-desk", "policy-desk", "rename-desk", "invite-home"),
+        "groups": ("add-group",),
+        "account": ("add-administrator", "reset-other"),
+    }
+    async with signed_in(chromium, witness, hub, viewport=small, locale=locale) as page:
+        for view, keys in dialogs.items():
+            await visit(page, view)
+            for key in keys:
+                await press(page, key)
+                dialog = page.locator("dialog")
+                await expect(dialog).to_be_visible()
+                excess = await dialog.evaluate("(one) => one.scrollHeight - one.clientHeight")
+                assert excess <= 0, f"{key} must be scrolled by {excess} px"
+                await page.keyboard.press("Escape")
+                await put_away(page)
