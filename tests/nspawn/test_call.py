@@ -35,6 +35,8 @@ def called(house: Machine) -> Machine:
         wait_registered(house, name)
         speak(house, name)
     talk(house)
+    for unit in (DOOR, FLAT):
+        assert house.property(unit, "StatusText") == text("phase.connected", "en")
     record(house, "flat_spk", 9.0, "/run/flat.raw")
     record(house, "door_spk", 9.0, "/run/door.raw")
     ctl(house, "door", "hangup")

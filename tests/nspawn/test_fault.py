@@ -1,5 +1,8 @@
 """A configuration with a mistake: the fault unit tells, and the mended file tries again by itself."""
 
+from typing import Any
+
+from intercomd.device.fault import PAUSE_S, TIMES
 from tests.nspawn.conftest import Boot
 from tests.nspawn.household import CONFIG, DOOR, HUB, furnish, heard, record, station, token, wait_registered
 from tests.nspawn.machine import Machine
@@ -12,6 +15,12 @@ def broken(machine: Machine) -> bool:
     return machine.property(FAULT, "ActiveState") == "active" and machine.property(PATH, "ActiveState") == "active"
 
 
+def said(machine: Machine, seconds: float) -> dict[str, Any]:
+    """Whether the sentence is heard within these seconds."""
+    record(machine, "door_spk", seconds, "/run/said.raw")
+    return heard(machine, "/checkout/intercomd/texts/spoken/en/configuration.wav", "/run/said.raw")
+
+
 def test_a_mistake_is_told_and_the_mended_file_is_tried(boot: Boot) -> None:
     machine = boot()
     furnish(machine)
@@ -22,9 +31,11 @@ def test_a_mistake_is_told_and_the_mended_file_is_tried(boot: Boot) -> None:
     machine.write(CONFIG, station("door", "flat", audio="bitrate_bps = 1"))
     machine.run("systemctl", "start", DOOR, check=False)
     machine.wait("the fault is told", lambda: broken(machine))
-    record(machine, "door_spk", 12.0, "/run/said.raw")
-    said = heard(machine, "/checkout/intercomd/texts/spoken/en/configuration.wav", "/run/said.raw")
-    assert said["ok"], said
+    found = [said(machine, 12.0)]
+    # It is said again after a pause: where others use the machine, sound that is played at once has gaps.
+    while not found[-1]["ok"] and len(found) < TIMES:
+        found.append(said(machine, PAUSE_S + 10))
+    assert found[-1]["ok"], found
     report = machine.read(REPORT)
     assert "audio.bitrate_bps: is 1" in report
     assert "配置有误" in report

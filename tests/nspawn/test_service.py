@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.nspawn.household import CONTROL, DOOR, FLAT, HUB, status, wait_registered
+from tests.nspawn.household import CONFIG, CONTROL, DOOR, FLAT, HUB, status, wait_registered
 from tests.nspawn.machine import Machine
 
 RESTART_LIMIT_S = 10.0
@@ -94,6 +94,26 @@ def test_ready_waits_for_the_hub_s_answer_and_not_for_ever(door: Machine) -> Non
         door.run("systemctl", "start", HUB)
 
 
+def test_the_hub_s_address_comes_as_a_credential_where_the_file_has_none(door: Machine) -> None:
+    """As pairing leaves it; another address than the default's, which leads to the same hub."""
+    before, credential = door.read(CONFIG), "/etc/credstore/intercomd.hub-url"
+    (address,) = [line for line in before.splitlines() if line.startswith("hub_url")]
+    way = ["systemd-run", "--quiet", "--unit=another-way", "--socket-property=ListenStream=127.0.0.1:8090"]
+    door.run(*way, "/usr/lib/systemd/systemd-socket-proxyd", "127.0.0.1:8080")
+    try:
+        door.run("systemctl", "stop", DOOR)
+        assert door.property("another-way.service", "ActiveState") == "inactive"
+        door.write(credential, "http://127.0.0.1:8090\n", "0600")
+        door.write(CONFIG, before.replace(f"{address}\n", ""))
+        door.run("systemctl", "start", DOOR)
+        wait_registered(door, "door")
+        assert door.property("another-way.service", "ActiveState") == "active"
+    finally:
+        door.run("systemctl", "stop", DOOR, "another-way.socket", "another-way.service")
+        door.write(CONFIG, before)
+        door.run("rm", credential)
+
+
 def test_back_within_the_limit_after_kill_9(door: Machine) -> None:
     for _ in range(2):
         pid = door.pid(DOOR)
@@ -113,6 +133,9 @@ def test_a_hung_event_loop_is_killed_by_the_watchdog(door: Machine) -> None:
     door.run("kill", "-STOP", str(pid))
     came_back(door, pid, 60)
     assert results(door)[-1] == "watchdog"
+    # SIGABRT, and then SIGCONT: faulthandler's stacks of all threads are what a technician sends.
+    said = [line["MESSAGE"] for line in door.journal(f"_SYSTEMD_UNIT={DOOR}", f"_PID={pid}")]
+    assert any("most recent call first" in line for line in said), said[-9:]
 
 
 def test_a_hung_hub_is_killed_by_the_watchdog_and_both_stations_register_again(house: Machine) -> None:
@@ -144,10 +167,11 @@ def test_a_hung_audio_thread_ends_the_process_and_is_named(door: Machine, thread
         thread,
     )
     came_back(door, pid, STALLED_S + 40)
-    reasons = [line.get("REASON", "") for line in door.journal("ERROR_CODE=INTERNAL")]
-    named = any(f"the {thread} thread has not moved" in reason for reason in reasons)
+    told = door.journal("ERROR_CODE=INTERNAL")
+    named = [line for line in told if f"the {thread} thread has not moved" in line.get("REASON", "")]
+    assert all("Traceback" in line["STACK"] for line in named)
     # One time in fifty it is stopped with the interpreter's lock in its hand: then the event loop stands still as well.
-    assert named or results(door)[-1] == "watchdog", reasons
+    assert named or results(door)[-1] == "watchdog", told
 
 
 def test_crash_after_crash_it_waits_longer_and_a_quiet_while_makes_it_forget(door: Machine) -> None:
