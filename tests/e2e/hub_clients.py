@@ -137,6 +137,7 @@ ANSWER = {"type": "answer", "sdp": "v=0 answer"}
 async def talk(caller: Client, callee: Client, call_id: str, recipient: str) -> None:
     """From the press to the relayed answer."""
     reply = await caller.call("initiate_call", {"callId": call_id, "recipientId": recipient})
+    assert reply["ok"], reply
     assert reply["call"]["phase"] == "ringing", reply
     await callee.hears("incoming_call", 1)
     reply = await callee.call("accept_call", {"callId": call_id})

@@ -6,7 +6,7 @@ import shutil
 import ssl
 import subprocess
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 import aiohttp
@@ -15,7 +15,7 @@ import socketio
 
 from intercomd.fakes.journal import FakeJournal
 from intercomd.hub.server import HubServer
-from tests.e2e.hub_clients import LIMIT_S, Client, enrol, settings, talk
+from tests.e2e.hub_clients import LIMIT_S, Client, enrol, settings, talk, until
 from tests.e2e.test_hub_process import free_port
 
 pytestmark = pytest.mark.platform("nginx")
@@ -32,7 +32,7 @@ http {{
 """
 
 
-def configured(here: Path, port: int, hub_port: int, *, sticky: bool) -> Path:
+def configured(here: Path, port: int, *hub_ports: int, sticky: bool) -> Path:
     """As an operator installs it, with a certificate and ports of our own."""
     subprocess.run(
         ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2",
@@ -46,10 +46,12 @@ def configured(here: Path, port: int, hub_port: int, *, sticky: bool) -> Path:
         ("/etc/ssl/certs/intercom.pem", f"{here}/cert.pem"),
         ("/etc/ssl/private/intercom.key", f"{here}/key.pem"),
         ("/var/log/nginx/intercom.log", f"{here}/access.log"),
-        ("server 127.0.0.1:8080", f"server 127.0.0.1:{hub_port}"),
     ):
         assert ours in text, ours
         text = text.replace(ours, theirs)
+    line = "    server 127.0.0.1:8080 max_fails=1 fail_timeout=5s;\n"
+    assert text.count(line) == 2
+    text = text.replace(line, "".join(line.replace("8080", str(hub_port)) for hub_port in hub_ports))
     if sticky:
         text = text.replace("proxy_pass http://intercom_hubs;", "proxy_pass http://intercom_hubs_sticky;")
     (here / "intercom.conf").write_text(text)
@@ -93,8 +95,8 @@ class Trusting(Client):
 
 @pytest.mark.parametrize("sticky", [pytest.param(False, id="not sticky"), STICKY])
 async def test_a_call_through_nginx(tmp_path: Path, sticky: bool) -> None:
-    port = free_port()
     """The sticky one with a client that polls, as the guide has it: nothing else needs it."""
+    port = free_port()
     config = settings(tmp_path, proxies=["127.0.0.1"], public_url=f"https://127.0.0.1:{port}", polling=sticky)
     tokens = await enrol(config, "door", "flat")
     journal = FakeJournal()
@@ -119,6 +121,48 @@ async def test_a_call_through_nginx(tmp_path: Path, sticky: bool) -> None:
             assert (await seen(http, f"https://127.0.0.1:{port}"))[:4] == [200, 404, 404, 200]
             await refuse(http, f"https://127.0.0.1:{port}")
     assert "token" not in (tmp_path / "access.log").read_text()
+
+
+@pytest.mark.platform("postgres")
+@pytest.mark.parametrize("sticky", [pytest.param(False, id="not sticky"), STICKY])
+async def test_a_call_between_two_hubs_behind_nginx(tmp_path: Path, postgres_url: str, sticky: bool) -> None:
+    """Clients of many addresses: nginx gives the door to one hub and the flat to the other. All requests of one that
+    polls reach its own hub."""
+    port = free_port()
+    config = settings(tmp_path, database_url=postgres_url, proxies=["127.0.0.1"], polling=sticky)
+    tokens = await enrol(config, "door", "flat")
+    async with AsyncExitStack() as stack:
+        hubs = [await stack.enter_async_context(HubServer(config, FakeJournal())) for _ in range(2)]
+        main = configured(tmp_path, port, *(hub.port for hub in hubs), sticky=sticky)
+        context = ssl.create_default_context(cafile=str(tmp_path / "cert.pem"))
+        await stack.enter_async_context(nginx(main, port))
+
+        async def joined(name: str, address: str) -> tuple[Client, HubServer]:
+            connector = aiohttp.TCPConnector(ssl=context, local_addr=(address, 0))
+            client = Trusting(await stack.enter_async_context(aiohttp.ClientSession(connector=connector)))
+            stack.push_async_callback(client.close)
+            auth = {"token": tokens[name], "instance": f"{name}-{address}", "protocol": 1}
+            transport = "polling" if sticky else "websocket"
+            assert await client.connect(port, auth, scheme="https", transport=transport) is None
+            assert (await client.call("resync", {}))["ok"]
+            return client, next(hub for hub in hubs if holds(hub, name))
+
+        door, at = await joined("door", "127.0.0.2")
+        for number in range(3, 40):
+            flat, other = await joined("flat", f"127.0.0.{number}")
+            if other is not at:
+                break
+            await flat.close()
+            await until(lambda: not any(holds(hub, "flat") for hub in hubs))
+        assert other is not at
+        await talk(door, flat, "c", "flat")
+        await door.call("end_call", {"callId": "c"})
+        await flat.hears("call_ended")
+
+
+def holds(hub: HubServer, name: str) -> bool:
+    """Whether a device of this name is connected to this very hub."""
+    return any(socket.endpoint.identity == name for socket in hub._presence)
 
 
 async def seen(http: aiohttp.ClientSession, base: str) -> list[int]:
