@@ -160,6 +160,20 @@ async def test_two_callers_at_once_and_only_one_rings(config: Hub) -> None:
         assert len(flat.all("incoming_call")) == 5
 
 
+async def test_the_same_call_begun_at_both_is_one(config: Hub) -> None:
+    """Asked again at another process while the first still writes it: both answers are of the same call."""
+    async with hubs(config, 2, "door", "flat") as (here, there):
+        first, again, flat = await here.join("door"), await there.join("door"), await here.join("flat")
+        for turn in range(5):
+            ask = {"callId": f"c{turn}", "recipientId": "flat"}
+            replies = await asyncio.gather(*(client.call("initiate_call", ask) for client in (first, again)))
+            assert [reply["call"]["phase"] for reply in replies] == ["ringing", "ringing"], replies
+            await first.call("cancel_call", {"callId": f"c{turn}"})
+        assert len(flat.all("incoming_call")) == 5
+    found = await rows(config, call_records)
+    assert sorted(row["call_id"] for row in found) == [f"c{turn}" for turn in range(5)]
+
+
 async def test_a_device_that_moves_is_there_all_the_time(config: Hub) -> None:
     """Its old connection may end after the new one has begun."""
     async with hubs(config, 2, "door", "flat") as (here, there):

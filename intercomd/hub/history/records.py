@@ -19,6 +19,7 @@ from intercomd.core.vocabulary import CallRecord, EndReason, HubPhase, Metrics
 from intercomd.hub.history.figures import leg_row
 from intercomd.hub.storage import bulk
 from intercomd.hub.storage.database import Database
+from intercomd.hub.storage.orders import Order
 from intercomd.hub.storage.tables import call_legs, call_parties, call_records, calls, open_legs
 from intercomd.ids import CallId, IdentityId
 
@@ -51,8 +52,8 @@ async def load_open(database: Database) -> tuple[HubCall, ...]:
 
 async def load(database: Database, call_ids: Iterable[CallId]) -> dict[CallId, HubCall]:
     """The calls by these ids, as far as the hub knows them."""
-    async with database.transaction() as connection:
-        return await _load(connection, call_ids)
+    states = await database.among(calls.c.state, calls.c.call_id, call_ids)
+    return {call.call_id: call for call in map(_decode, states)}
 
 
 async def newest_s(database: Database) -> float:
@@ -73,22 +74,29 @@ async def forget_old(database: Database) -> None:
 async def write(database: Database, changes: Sequence[Change], figures: Sequence[Figures] = ()) -> None:
     """Commit the new state of each of these calls (each call once), the records of those that have ended, and figures
     of ended calls. Raises `DatabaseError`; then nothing of it is written."""
-    async with database.transaction() as connection:
-        await put(connection, changes, figures)
+    await database.carry_out(orders(changes, figures))
 
 
-async def put(connection: AsyncConnection, changes: Sequence[Change], figures: Sequence[Figures] = ()) -> None:
-    """The same within a transaction."""
-    if changes:
-        await _write_states(connection, changes)
+def orders(
+    changes: Sequence[Change], figures: Sequence[Figures] = (), *, begin: Insert | None = None
+) -> list[Order]:  # fmt: skip
+    """What writes that. `begin`: instead of the usual statement for calls that are new to the database."""
     ended = [call for _, call in changes if call.phase is HubPhase.ENDED]
-    if ended:
-        await connection.execute(_INSERT_RECORD, [_record_row(call) for call in ended])
-        await connection.execute(_INSERT_PARTY, [row for call in ended for row in _party_rows(call)])
-        await _take_over(connection, ended)
-    if figures:
-        rows = [leg_row(item.call_id, item.by.identity, item.role, item.metrics) for item in figures]
-        await connection.execute(_UPSERT_FIGURES, rows)
+    parties = [{"its_call_id": call.call_id, "its_party": who} for call in ended for who in _participants(call)]
+    return [
+        *_state_orders(changes, _UPSERT_CALL if begin is None else begin),
+        Order(_INSERT_RECORD, [_record_row(call) for call in ended]),
+        Order(_INSERT_PARTY, [row for call in ended for row in _party_rows(call)]),
+        # A station may report a call while its `initiate_call` still waits for the disk (dialled, and hung up at once):
+        # then the hub's own record takes the place of the report, which becomes what the station says of its leg.
+        Order(_TAKE_REPORT, parties),
+        Order(_DROP_REPORT, parties),
+        Order(
+            _UPSERT_FIGURES,
+            [leg_row(item.call_id, item.by.identity, item.role, item.metrics) for item in figures],
+            alone=True,
+        ),
+    ]
 
 
 async def upload(database: Database, uploader: IdentityId, records: Sequence[CallRecord]) -> None:
@@ -124,48 +132,31 @@ async def _load(connection: AsyncConnection, call_ids: Iterable[CallId]) -> dict
     return {call.call_id: call for call in map(_decode, states)}
 
 
-async def _take_over(connection: AsyncConnection, ended: Sequence[HubCall]) -> None:
-    """A station may report a call while its `initiate_call` still waits for the disk (dialled, and hung up at once):
-    then the hub's own record takes the place of the report, which becomes what the station says of its leg."""
-    parties = [(call.call_id, who) for call in ended for who in _participants(call)]
-    reported = sa.tuple_(call_records.c.call_id, call_records.c.reported_by).in_(parties)
-    query = sa.delete(call_records).where(reported).returning(
-        call_records.c.call_id, call_records.c.reported_by, call_records.c.caller_id, call_records.c.reason
-    )  # fmt: skip
-    rows = (await connection.execute(query)).all()
-    if rows:
-        legs = [
-            leg_row(row.call_id, row.reported_by, "caller" if row.reported_by == row.caller_id else "callee", None,
-                     EndReason(row.reason))
-            for row in rows
-        ]  # fmt: skip
-        await connection.execute(_UPSERT_FIGURES, legs)
-
-
 def _participants(call: HubCall) -> set[IdentityId]:
     return {call.caller.party.identity, *(leg.party.identity for leg in call.callees)}
 
 
-async def _write_states(connection: AsyncConnection, changes: Sequence[Change]) -> None:
-    rows = [
-        {
-            "call_id": call.call_id,
-            "phase": call.phase.value,
-            "state": msgspec.json.encode(call),
-            "created_at": call.created_at,
-        }
-        for _, call in changes
-    ]
-    await connection.execute(_UPSERT_CALL, rows)
+def _state_orders(changes: Sequence[Change], begin: Insert) -> list[Order]:
     freed = [row for before, call in changes if before is not None for row in _leg_keys(before, call)]
     # In one order everywhere: two processes that take the same legs must not wait for each other.
     taken = [row for before, call in changes for row in _leg_keys(call, before)]
     taken.sort(key=lambda row: (row["identity"], row["instance"]))
-    # First all that is freed: a device may have left one call for the next in one batch.
-    if freed:
-        await connection.execute(_FREE_LEG, [{f"its_{name}": value for name, value in row.items()} for row in freed])
-    if taken:
-        await connection.execute(_TAKE_LEG, taken)
+    return [
+        Order(begin, [_state_row(call) for before, call in changes if before is None]),
+        Order(_UPSERT_CALL, [_state_row(call) for before, call in changes if before is not None]),
+        # First all that is freed: a device may have left one call for the next in one batch.
+        Order(_FREE_LEG, [{f"its_{name}": value for name, value in row.items()} for row in freed]),
+        Order(_TAKE_LEG, taken, alone=bool(freed)),
+    ]
+
+
+def _state_row(call: HubCall) -> dict[str, Any]:
+    return {
+        "call_id": call.call_id,
+        "phase": call.phase.value,
+        "state": msgspec.json.encode(call),
+        "created_at": call.created_at,
+    }
 
 
 def _leg_keys(call: HubCall, other: HubCall | None) -> list[dict[str, str]]:
@@ -206,11 +197,34 @@ _UPSERT_FIGURES = _upsert_figures()
 _INSERT_RECORD = insert(call_records).on_conflict_do_nothing()
 _INSERT_PARTY = insert(call_parties).on_conflict_do_nothing()
 _TAKE_LEG = insert(open_legs)
+BEGIN_CALL = insert(calls)
+"""Of one that nobody else may have begun meanwhile."""
 _FREE_LEG = sa.delete(open_legs).where(
     (open_legs.c.identity == sa.bindparam("its_identity"))
     & (open_legs.c.instance == sa.bindparam("its_instance"))
     & (open_legs.c.call_id == sa.bindparam("its_call_id"))
 )
+
+
+def _take_report() -> Insert:
+    told = sa.select(
+        call_records.c.call_id,
+        call_records.c.reported_by,
+        sa.case((call_records.c.reported_by == call_records.c.caller_id, "caller"), else_="callee"),
+        call_records.c.reason,
+    ).where(_ITS_REPORT)
+    upsert = insert(call_legs).from_select(["call_id", "identity", "role", "reported_reason"], told)
+    return upsert.on_conflict_do_update(
+        index_elements=[call_legs.c.call_id, call_legs.c.identity],
+        set_={"reported_reason": upsert.excluded.reported_reason},
+    )
+
+
+_ITS_REPORT = (call_records.c.call_id == sa.bindparam("its_call_id")) & (
+    call_records.c.reported_by == sa.bindparam("its_party")
+)
+_TAKE_REPORT = _take_report()
+_DROP_REPORT = sa.delete(call_records).where(_ITS_REPORT)
 
 
 def _record_row(call: HubCall) -> dict[str, Any]:

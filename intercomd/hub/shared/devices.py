@@ -31,11 +31,18 @@ async def online(
 ) -> dict[IdentityId, tuple[Party, ...]]:  # fmt: skip
     """The devices of these identities that living processes have, each once; locked against their departure."""
     names = list(dict.fromkeys(identities))
+    rows = (await connection.execute(statements.ONLINE, {"identities": names})).all() if names else ()
+    return by_identity(rows, names)
+
+
+def by_identity(
+    rows: Iterable[sa.Row[Any]], names: Iterable[IdentityId]
+) -> dict[IdentityId, tuple[Party, ...]]:  # fmt: skip
+    """Each device once, also one that two processes have."""
     found: dict[IdentityId, dict[Endpoint, Party]] = {name: {} for name in names}
-    if names:
-        for row in await connection.execute(statements.ONLINE, {"identities": names}):
-            party = party_of(row)
-            found[party.identity][party.endpoint] = party
+    for row in rows:
+        party = party_of(row)
+        found[party.identity][party.endpoint] = party
     return {identity: tuple(parties.values()) for identity, parties in found.items()}
 
 

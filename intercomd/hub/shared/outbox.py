@@ -71,7 +71,7 @@ class Outbox:
             await self.sweep()
 
     async def _deliver_some(self) -> bool:
-        """Whether there was anything."""
+        """Whether there may be more: what is written later wakes again."""
         waiting = {"process": self._process, "done": self._delivered}
         async with self._database.statement() as connection:
             rows = (await connection.execute(statements.WAITING, waiting)).all()
@@ -79,7 +79,7 @@ class Outbox:
             self._delivered.append(row.id)
             notice = decode(NOTICES[row.event], msgspec.json.decode(row.payload))
             await self._deliver(Endpoint(IdentityId(row.identity), InstanceId(row.instance)), notice)
-        return bool(rows)
+        return len(rows) == statements.MOST_NOTICES
 
     async def sweep(self) -> None:
         """Delete what is delivered. Raises `DatabaseError`."""

@@ -32,7 +32,7 @@ from intercomd.hub.shared.devices import Attendance, is_anywhere, take_out
 from intercomd.hub.shared.inquiries import Inquiries
 from intercomd.hub.shared.outbox import Outbox
 from intercomd.hub.shared.process import Buried, Process
-from intercomd.hub.shared.transition import Transition
+from intercomd.hub.shared.transition import Transition, is_anybody_waiting
 from intercomd.hub.storage.database import Conflict, Database, DatabaseError
 from intercomd.ids import CallId, IdentityId
 from intercomd.ports import Journal
@@ -104,16 +104,14 @@ class SharedRegistry(Calls):
         call_id, recipient = CallId(request.call_id), IdentityId(request.recipient_id)
 
         async def begin(step: Transition) -> Reply:
-            await step.lock(call_id, may_begin=True)
-            now_s = self._clock.now_s()
             turns = ringing.rounds(self.directory, recipient, self._limits.ring_s)
-            members = tuple(member for turn in turns for member in turn.members)
-            online = await step.online(members)
+            found = await step.survey(call_id, (member for turn in turns for member in turn.members), caller.identity)
+            now_s = self._clock.now_s()
             admission = ringing.admission(
                 self.directory,
-                await step.legs((*members, caller.identity)),
-                lambda _names: online,
-                await step.queue(),
+                found.legs,
+                lambda _names: found.online,
+                found.queue,
                 caller.endpoint,
                 recipient,
                 self._limits,
@@ -377,6 +375,8 @@ class SharedRegistry(Calls):
         return free_parties(await step.legs(pending), online, pending, self._silence(now_s))
 
     async def _review(self) -> None:
+        if not await is_anybody_waiting(self._database):
+            return
         for _ in range(REVIEWS):
             if not await self._carry_out(self._review_one):
                 return

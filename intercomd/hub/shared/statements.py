@@ -89,7 +89,6 @@ HOLDERS: Final = sa.select(devices.c.process).where(
 # ----------------------------------------------------------------------------------------------------------- calls
 
 LOCK_CALL: Final = sa.select(calls.c.state).where(calls.c.call_id == sa.bindparam("call_id")).with_for_update()
-LOCK_NAME: Final = sa.select(sa.func.pg_advisory_xact_lock(sa.func.hashtextextended(sa.bindparam("call_id"), 0)))
 READ_CALLS: Final = sa.select(calls.c.state).where(calls.c.call_id == sa.func.any(_ids))
 LEGS: Final = (
     sa.select(open_legs.c.identity, open_legs.c.instance, calls.c.state)
@@ -111,8 +110,31 @@ JOIN: Final = insert(call_members).on_conflict_do_nothing()
 DISBAND: Final = sa.delete(call_members).where(call_members.c.call_id == sa.bindparam("its_call_id"))
 
 QUEUE: Final = sa.select(calls.c.state).join(queued_calls, queued_calls.c.call_id == calls.c.call_id)
+IS_QUEUE: Final = sa.select(sa.literal(1)).select_from(queued_calls).limit(1)
 ENQUEUE: Final = insert(queued_calls).on_conflict_do_nothing()
 DEQUEUE: Final = sa.delete(queued_calls).where(queued_calls.c.call_id == sa.bindparam("its_call_id"))
+
+SURVEY: Final = """
+    WITH own AS (
+        SELECT state FROM calls WHERE call_id = $1::varchar FOR UPDATE
+    ), present AS (
+        SELECT devices.identity, devices.instance, devices.name, devices.role
+        FROM devices JOIN processes ON processes.id = devices.process
+        WHERE devices.identity = ANY($2::varchar[]) AND processes.lease_until > extract(epoch FROM clock_timestamp())
+        FOR SHARE OF devices
+    )
+    SELECT 'call' AS kind, '' AS identity, '' AS instance, '' AS name, '' AS role, state FROM own
+    UNION ALL
+    SELECT 'device', identity, instance, name, role, NULL FROM present
+    UNION ALL
+    SELECT 'leg', open_legs.identity, open_legs.instance, '', '', calls.state
+    FROM open_legs JOIN calls ON calls.call_id = open_legs.call_id
+    WHERE open_legs.identity = ANY($3::varchar[])
+    UNION ALL
+    SELECT 'queued', '', '', '', '', calls.state
+    FROM queued_calls JOIN calls ON calls.call_id = queued_calls.call_id
+    """
+"""LOCK_CALL, ONLINE, LEGS and QUEUE at once, for the driver."""
 
 _lease = insert(leases)
 TAKE_LEASE: Final = _lease.on_conflict_do_update(
@@ -131,28 +153,26 @@ NEXT_LEASE: Final = (
 
 # ---------------------------------------------------------------------------------------------------------- outbox
 
-TELL: Final = sa.text(
-    """
-    WITH told AS (
+TELL_WITH: Final = """
+    told AS (
         INSERT INTO outbox (process, call_id, seq, identity, instance, event, payload, written_at)
         SELECT devices.process, notice.call_id, notice.seq, notice.identity, notice.instance, notice.event,
                notice.payload, extract(epoch FROM clock_timestamp())
-        FROM unnest(CAST(:call_ids AS varchar[]), CAST(:seqs AS bigint[]), CAST(:identities AS varchar[]),
-                    CAST(:instances AS varchar[]), CAST(:events AS varchar[]), CAST(:payloads AS bytea[]))
+        FROM unnest($2::varchar[], $3::bigint[], $4::varchar[], $5::varchar[], $6::varchar[], $7::bytea[])
              WITH ORDINALITY AS notice(call_id, seq, identity, instance, event, payload, place)
         JOIN devices ON devices.identity = notice.identity AND devices.instance = notice.instance
         ORDER BY notice.place
         RETURNING process
-    )
-    SELECT process, pg_notify(CAST(:channel AS text) || process, '') FROM (SELECT DISTINCT process FROM told) AS woken
-    """
-)
+    )"""
+TELL: Final = "SELECT process, pg_notify($1::text || process, '') FROM (SELECT DISTINCT process FROM told) AS woken"
+"""For the driver: `orders.carry_out_with`."""
+MOST_NOTICES: Final = 500
 WAITING: Final = (
     sa.select(outbox)
     .where(
         (outbox.c.process == _me) & (outbox.c.id != sa.func.all(sa.bindparam("done", type_=sa.ARRAY(sa.BigInteger))))
     )
     .order_by(outbox.c.id)
-    .limit(500)
+    .limit(MOST_NOTICES)
 )
 DONE: Final = sa.delete(outbox).where(outbox.c.id == sa.func.any(sa.bindparam("done", type_=sa.ARRAY(sa.BigInteger))))

@@ -5,6 +5,7 @@ of `open_legs` refuses whatever else would give a device two calls (`Conflict`: 
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import Any
 
 import msgspec
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -18,6 +19,8 @@ from intercomd.core.vocabulary import HubPhase, encode
 from intercomd.hub.history import records
 from intercomd.hub.history.records import Figures
 from intercomd.hub.shared import devices, statements
+from intercomd.hub.storage.database import Database
+from intercomd.hub.storage.orders import Order, carry_out, carry_out_with
 from intercomd.ids import CallId, IdentityId, InstanceId
 
 decode_call = msgspec.json.Decoder(HubCall).decode
@@ -29,6 +32,16 @@ class _Known:
 
     before: HubCall | None
     now: HubCall | None
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """What a call that begins depends on."""
+
+    call: HubCall | None
+    online: dict[IdentityId, tuple[Party, ...]]
+    legs: dict[Endpoint, HubCall]
+    queue: tuple[HubCall, ...]
 
 
 @dataclass(slots=True)
@@ -45,17 +58,23 @@ class Transition:
 
     # -------------------------------------------------------------------------------------------------- reading
 
-    async def lock(self, call_id: CallId, *, may_begin: bool = False) -> HubCall | None:
-        """This call, which nobody else changes until the commit. `may_begin`: should it not be there, nobody else
-        makes it, either."""
+    async def lock(self, call_id: CallId) -> HubCall | None:
+        """This call, which nobody else changes until the commit."""
         if call_id in self._calls:
             return self._calls[call_id].now
-        call = await self._locked(call_id)
-        if call is None and may_begin:
-            await self.connection.execute(statements.LOCK_NAME, {"call_id": call_id})
-            call = await self._locked(call_id)
-        self._calls[call_id] = _Known(call, call)
-        return call
+        state = (await self.connection.execute(statements.LOCK_CALL, {"call_id": call_id})).scalar()
+        return self._know(call_id, decode_call(state) if state is not None else None)
+
+    async def survey(self, call_id: CallId, members: Iterable[IdentityId], caller: IdentityId) -> Survey:
+        """Everything that the beginning of a call asks for, in one journey: this call if it is known (locked), who of
+        these is connected (locked against departure), their open legs, and the queue. Should two begin the same call at
+        once, its key refuses the second (`Conflict`)."""
+        names = list(dict.fromkeys(members))
+        engaged = list(dict.fromkeys((*names, caller)))
+        rows = await self.connection.exec_driver_sql(statements.SURVEY, (call_id, names, engaged))
+        found = _sorted(rows.all(), names)
+        self._know(call_id, found.call)
+        return found
 
     async def due(self, now_s: float) -> HubCall | None:
         """One call whose lease is over and that nobody else is at, locked."""
@@ -63,8 +82,7 @@ class Transition:
         if state is None:
             return None
         call = decode_call(state)
-        self._calls[call.call_id] = _Known(call, call)
-        return call
+        return self._know(call.call_id, call)
 
     async def online(self, identities: Iterable[IdentityId]) -> dict[IdentityId, tuple[Party, ...]]:
         """Who is connected, to any process."""
@@ -73,12 +91,7 @@ class Transition:
     async def legs(self, identities: Iterable[IdentityId]) -> dict[Endpoint, HubCall]:
         """The open legs of these identities, and their calls."""
         rows = await self.connection.execute(statements.LEGS, {"identities": list(dict.fromkeys(identities))})
-        known: dict[bytes, HubCall] = {}
-        return {
-            Endpoint(IdentityId(row.identity), InstanceId(row.instance)):
-                known.get(row.state) or known.setdefault(row.state, decode_call(row.state))
-            for row in rows
-        }  # fmt: skip
+        return _legs(rows.all())
 
     async def call_of(self, endpoint: Endpoint) -> CallId | None:
         """The open call that this device has a part in."""
@@ -101,9 +114,9 @@ class Transition:
         rows = await self.connection.execute(statements.READ_CALLS, {"call_ids": list(call_ids)})
         return {call.call_id: call for call in (decode_call(row.state) for row in rows)}
 
-    async def _locked(self, call_id: CallId) -> HubCall | None:
-        state = (await self.connection.execute(statements.LOCK_CALL, {"call_id": call_id})).scalar()
-        return decode_call(state) if state is not None else None
+    def _know(self, call_id: CallId, call: HubCall | None) -> HubCall | None:
+        self._calls[call_id] = _Known(call, call)
+        return call
 
     # ------------------------------------------------------------------------------------------------- deciding
 
@@ -138,56 +151,94 @@ class Transition:
     def figures(self) -> tuple[Figures, ...]:
         return tuple(self._figures.values())
 
+    def _kept_calls(self) -> list[HubCall]:
+        """Those whose lease is to be written though nothing has changed."""
+        kept = (self._calls[call_id] for call_id in self._kept)
+        return [known.now for known in kept if known.now is not None and known.now is known.before]
+
     # -------------------------------------------------------------------------------------------------- writing
 
     async def write(self) -> None:
-        """Everything that was decided."""
+        """Everything that was decided: mostly one journey to the database."""
         changes = self.changes
-        if changes or self._figures:
-            await records.put(self.connection, changes, self.figures)
-        for before, call in changes:
-            await self._write_lease(before, call)
-            await self._write_members(before, call)
-            await self._write_queue(before, call)
-        for call_id in self._kept - {call.call_id for _, call in changes}:
-            kept = self._calls[call_id].now
-            if kept is not None:
-                await self._write_lease(None, kept)
+        orders = [
+            *(records.orders(changes, self.figures, begin=records.BEGIN_CALL) if changes or self._figures else ()),
+            *(order for before, call in changes for order in _orders(before, call)),
+            *(order for call in self._kept_calls() for order in _lease(None, call)),
+        ]
         if self._tells:
-            rows = await self.connection.execute(statements.TELL, _columns(self._tells))
+            told = _columns(self._tells)
+            rows = await carry_out_with(self.connection, orders, statements.TELL_WITH, statements.TELL, told)
             self.woken = {row.process for row in rows}
-
-    async def _write_lease(self, before: HubCall | None, call: HubCall) -> None:
-        if call.lease_s is None:
-            await self.connection.execute(statements.END_LEASE, {"its_call_id": call.call_id})
-        elif before is None or before.lease_s != call.lease_s:
-            await self.connection.execute(statements.TAKE_LEASE, [{"call_id": call.call_id, "due_s": call.lease_s}])
-
-    async def _write_members(self, before: HubCall | None, call: HubCall) -> None:
-        if call.phase is HubPhase.ENDED:
-            if before is not None:
-                await self.connection.execute(statements.DISBAND, {"its_call_id": call.call_id})
-        elif before is None or before.members != call.members:
-            rows = [{"identity": member, "call_id": call.call_id} for member in dict.fromkeys(call.members)]
-            if rows:
-                await self.connection.execute(statements.JOIN, rows)
-
-    async def _write_queue(self, before: HubCall | None, call: HubCall) -> None:
-        was, waits = before is not None and waiting.is_waiting(before), waiting.is_waiting(call)
-        if waits and not was:
-            await self.connection.execute(statements.ENQUEUE, [{"call_id": call.call_id}])
-        elif was and not waits:
-            await self.connection.execute(statements.DEQUEUE, {"its_call_id": call.call_id})
+        else:
+            await carry_out(self.connection, orders)
 
 
-def _columns(tells: Iterable[Tell]) -> dict[str, object]:
-    told = list(tells)
+async def is_anybody_waiting(database: Database) -> bool:
+    """Whether there is a queue at all. Raises `DatabaseError`."""
+    async with database.statement() as connection:
+        return (await connection.execute(statements.IS_QUEUE)).first() is not None
+
+
+def _legs(rows: Iterable[Any]) -> dict[Endpoint, HubCall]:
+    known: dict[bytes, HubCall] = {}
     return {
-        "channel": statements.own_channel(""),
-        "call_ids": [tell.notice.call_id for tell in told],
-        "seqs": [tell.notice.seq for tell in told],
-        "identities": [tell.to.identity for tell in told],
-        "instances": [tell.to.instance for tell in told],
-        "events": [tell.notice.event for tell in told],
-        "payloads": [msgspec.json.encode(encode(tell.notice)) for tell in told],
-    }
+        Endpoint(IdentityId(row.identity), InstanceId(row.instance)):
+            known.get(row.state) or known.setdefault(row.state, decode_call(row.state))
+        for row in rows
+    }  # fmt: skip
+
+
+def _sorted(rows: Iterable[Any], names: Iterable[IdentityId]) -> Survey:
+    """The rows of `statements.SURVEY` by their kind."""
+    kinds: dict[str, list[Any]] = {"call": [], "device": [], "leg": [], "queued": []}
+    for row in rows:
+        kinds[row.kind].append(row)
+    call = next((decode_call(row.state) for row in kinds["call"]), None)
+    queue = waiting.queue(decode_call(row.state) for row in kinds["queued"])
+    return Survey(call, devices.by_identity(kinds["device"], names), _legs(kinds["leg"]), queue)
+
+
+def _orders(before: HubCall | None, call: HubCall) -> list[Order]:
+    """What the processes keep of an open call beside its state."""
+    return [*_lease(before, call), *_members(before, call), *_queue(before, call)]
+
+
+def _lease(before: HubCall | None, call: HubCall) -> list[Order]:
+    if call.lease_s is None:
+        return [Order(statements.END_LEASE, [{"its_call_id": call.call_id}])] if before is not None else []
+    if before is None or before.lease_s != call.lease_s:
+        return [Order(statements.TAKE_LEASE, [{"call_id": call.call_id, "due_s": call.lease_s}])]
+    return []
+
+
+def _members(before: HubCall | None, call: HubCall) -> list[Order]:
+    if call.phase is HubPhase.ENDED:
+        return [Order(statements.DISBAND, [{"its_call_id": call.call_id}])] if before is not None else []
+    if before is None or before.members != call.members:
+        rows = [{"identity": member, "call_id": call.call_id} for member in dict.fromkeys(call.members)]
+        return [Order(statements.JOIN, rows)]
+    return []
+
+
+def _queue(before: HubCall | None, call: HubCall) -> list[Order]:
+    was, waits = before is not None and waiting.is_waiting(before), waiting.is_waiting(call)
+    if waits and not was:
+        return [Order(statements.ENQUEUE, [{"call_id": call.call_id}])]
+    if was and not waits:
+        return [Order(statements.DEQUEUE, [{"its_call_id": call.call_id}])]
+    return []
+
+
+def _columns(tells: Iterable[Tell]) -> tuple[object, ...]:
+    """In the order of the places in `statements.TELL_WITH`."""
+    told = list(tells)
+    return (
+        statements.own_channel(""),
+        [tell.notice.call_id for tell in told],
+        [tell.notice.seq for tell in told],
+        [tell.to.identity for tell in told],
+        [tell.to.instance for tell in told],
+        [tell.notice.event for tell in told],
+        [msgspec.json.encode(encode(tell.notice)) for tell in told],
+    )

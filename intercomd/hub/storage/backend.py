@@ -1,10 +1,14 @@
 """What a database must be able to do, and how it fails: `hub/storage/sqlite.py` and `hub/storage/postgres.py` do it."""
 
+from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
-from typing import Protocol
+from typing import Any, Protocol
 
+from sqlalchemy import Dialect
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
+
+from intercomd.hub.storage.orders import Order
 
 TRANSACTION_LIMIT_S = 10.0
 """A transaction that takes longer means a disk or a network that hangs."""
@@ -40,6 +44,19 @@ class Backend(Protocol):
     def statement(self) -> AbstractAsyncContextManager[AsyncConnection]:
         """For one statement: where that saves round trips, without a transaction around it. Raises
         `DatabaseError`."""
+        ...
+
+    async def carry_out(self, orders: Sequence[Order]) -> None:
+        """In a transaction of their own, with as few journeys as there can be. Raises `DatabaseError`."""
+        ...
+
+    async def read(self, text: str, values: Sequence[Any]) -> Sequence[Sequence[Any]]:
+        """The rows of one query, as the driver spells it, in one journey. Raises `DatabaseError`."""
+        ...
+
+    @property
+    def dialect(self) -> Dialect:
+        """How the driver spells statements. Raises `DatabaseError` while it is closed."""
         ...
 
     async def probe(self) -> None:

@@ -21,15 +21,21 @@ async def insert(connection: AsyncConnection, statement: Insert, rows: Sequence[
 
 
 async def among(connection: AsyncConnection, wanted: Column[Any], key: Column[Any], keys: Iterable[str]) -> list[Any]:
-    """The column `wanted` of each row whose `key` is one of these. Lists have one of a few lengths, filled up by
-    repeating: else the statement would be made anew for each."""
+    """The column `wanted` of each row whose `key` is one of these."""
     values = list(keys)
     if not values:
         return []
-    length = next((length for length in LENGTHS if length >= len(values)), len(values))
-    text = _chosen(wanted, key, connection.dialect, length)
-    found = await connection.exec_driver_sql(text, (*values, *[values[0]] * (length - len(values))))
-    return list(found.scalars())
+    text, filled = among_text(wanted, key, values, connection.dialect)
+    return list((await connection.exec_driver_sql(text, filled)).scalars())
+
+
+def among_text(
+    wanted: Column[Any], key: Column[Any], keys: Sequence[str], dialect: Dialect
+) -> tuple[str, tuple[str, ...]]:
+    """The query and its values; there is at least one key. Lists have one of a few lengths, filled up by repeating:
+    else the statement would be made anew for each."""
+    length = next((length for length in LENGTHS if length >= len(keys)), len(keys))
+    return _chosen(wanted, key, dialect, length), (*keys, *[keys[0]] * (length - len(keys)))
 
 
 @lru_cache(maxsize=STATEMENTS)

@@ -5,15 +5,18 @@ Both compile the statements of `sqlalchemy.dialects.postgresql.insert` (SQLite t
 not work the other way round), and the suite runs on both."""
 
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from pathlib import Path
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.exc import ArgumentError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from intercomd.hub.storage import bulk
 from intercomd.hub.storage.backend import TRANSACTION_LIMIT_S, Backend, Conflict, DatabaseError
+from intercomd.hub.storage.orders import Order
 from intercomd.hub.storage.postgres import Postgres
 from intercomd.hub.storage.sqlite import Sqlite, claimed
 from intercomd.hub.storage.tables import (
@@ -147,10 +150,28 @@ class Database:
         """Committed on leaving, rolled back on an exception. Raises `DatabaseError` (`Conflict` where to try again is
         right); what the block itself raises passes through. SQLite's `TimeoutError` means that the disk hangs: the
         process should end."""
-        began_s = time.monotonic()
-        try:
+        with self._watched():
             async with self._backend.transaction(limit_s) as connection:
                 yield connection
+
+    async def carry_out(self, orders: Sequence[Order]) -> None:
+        """A transaction of these, in few journeys. Raises as `transaction` does."""
+        with self._watched():
+            await self._backend.carry_out(orders)
+
+    async def among(self, wanted: sa.Column[Any], key: sa.Column[Any], keys: Iterable[str]) -> list[Any]:
+        """The column `wanted` of each row whose `key` is one of these, in one journey. Raises `DatabaseError`."""
+        values = list(keys)
+        if not values:
+            return []
+        text, filled = bulk.among_text(wanted, key, values, self._backend.dialect)
+        return [row[0] for row in await self._backend.read(text, filled)]
+
+    @contextmanager
+    def _watched(self) -> Iterator[None]:
+        began_s = time.monotonic()
+        try:
+            yield
         except Conflict:
             raise
         except (DatabaseError, TimeoutError):

@@ -12,7 +12,9 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from intercomd.hub.storage import migrations
+from intercomd.hub.storage import orders as ordering
 from intercomd.hub.storage.backend import TRANSACTION_LIMIT_S, Conflict, DatabaseError, reason
+from intercomd.hub.storage.orders import Order
 
 POOL_SIZE: Final = 10
 POOL_WAIT_S: Final = 2.0
@@ -118,6 +120,20 @@ class Postgres:
     async def statement(self) -> AsyncIterator[AsyncConnection]:
         async with self._limited(TRANSACTION_LIMIT_S, autocommit=True) as connection:
             yield connection
+
+    async def carry_out(self, orders: Sequence[Order]) -> None:
+        async with self.transaction() as connection:
+            await ordering.carry_out(connection, orders)
+
+    async def read(self, text: str, values: Sequence[Any]) -> Sequence[Sequence[Any]]:
+        async with self.statement() as connection:
+            return (await connection.exec_driver_sql(text, tuple(values))).all()
+
+    @property
+    def dialect(self) -> sa.Dialect:
+        if self._engine is None:
+            raise DatabaseError(f"{self.name} is closed")
+        return self._engine.dialect
 
     async def probe(self) -> None:
         async with self.transaction() as connection:

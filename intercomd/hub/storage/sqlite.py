@@ -7,9 +7,10 @@ import asyncio
 import fcntl
 import os
 import stat
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from pathlib import Path
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.exc import SQLAlchemyError
@@ -18,6 +19,7 @@ from sqlalchemy.pool import StaticPool
 
 from intercomd.hub.storage import migrations
 from intercomd.hub.storage.backend import TRANSACTION_LIMIT_S, DatabaseError, reason
+from intercomd.hub.storage.orders import Order
 from intercomd.hub.storage.tables import SCHEMA
 
 BUSY_TIMEOUT_MS = 5000
@@ -109,6 +111,56 @@ class Sqlite:
 
     def statement(self) -> AbstractAsyncContextManager[AsyncConnection]:
         return self.transaction()
+
+    async def carry_out(self, orders: Sequence[Order]) -> None:
+        async with self._visiting() as visit:
+            dialect = self.dialect
+            spelled = [order.spelled(dialect) for order in orders if order.rows]
+
+            def write(connection: Any) -> None:
+                connection.execute("BEGIN IMMEDIATE")
+                try:
+                    for text, rows in spelled:
+                        connection.executemany(text, rows)
+                    connection.commit()
+                except BaseException:
+                    connection.rollback()
+                    raise
+
+            await visit(write)
+
+    async def read(self, text: str, values: Sequence[Any]) -> list[tuple[Any, ...]]:
+        async with self._visiting() as visit:
+            found: list[tuple[Any, ...]] = await visit(lambda connection: connection.execute(text, values).fetchall())
+            return found
+
+    @asynccontextmanager
+    async def _visiting(self) -> AsyncIterator[Callable[[Callable[[Any], Any]], Any]]:
+        """Whatever is given is carried out by the connection's thread in one visit. Whoever stops waiting for it does
+        not stop it: what comes next waits its turn there."""
+        async with self._lock:
+            if self._connection is None:
+                raise DatabaseError(f"{self.path} is closed")
+            its_error = self._driver_error()
+            try:
+                async with asyncio.timeout(TRANSACTION_LIMIT_S):
+                    driver: Any = (await self._connection.get_raw_connection()).driver_connection
+                    # The driver's own methods make a visit each.
+                    yield lambda work: driver._execute(work, driver._conn)  # noqa: SLF001
+            except its_error as error:
+                raise DatabaseError(f"{self.path}: {reason(error)}") from error
+
+    def _driver_error(self) -> type[Exception]:
+        """SQLite's own, which SQLAlchemy has not seen."""
+        driver: Any = self.dialect.loaded_dbapi
+        found: type[Exception] = driver.Error
+        return found
+
+    @property
+    def dialect(self) -> sa.Dialect:
+        if self._connection is None:
+            raise DatabaseError(f"{self.path} is closed")
+        return self._connection.dialect
 
     async def probe(self) -> None:
         async with self.transaction() as connection:
