@@ -30,6 +30,8 @@ HEADER_LABELS = ("pinctrl-rp1", "pinctrl-bcm2711", "pinctrl-bcm2835")
 6.6, and 0 since."""
 
 DEV = Path("/dev")
+_A_HEADER_OF_40_PINS = 0xA02082
+"""As the revision code of a Pi 3 Model B has it."""
 _STALE_NS = 1_000_000_000
 
 
@@ -270,8 +272,18 @@ def _lgpio_backend(labels: Sequence[str]) -> _Backend:
     number, label = _chip(lgpio, labels)
     from gpiozero.pins.lgpio import LGPIOFactory
 
+    class Factory(LGPIOFactory):  # type: ignore[misc]
+        """gpiozero refuses every line of a board whose revision nobody tells: a Pi's own firmware does, U-Boot and
+        UEFI do not. The chip was found by its label, so the revision decides nothing any more."""
+
+        def _get_revision(self) -> int:
+            try:
+                return int(super()._get_revision())
+            except exc.PinUnknownPi:
+                return _A_HEADER_OF_40_PINS
+
     try:
-        factory = LGPIOFactory(chip=number)
+        factory = Factory(chip=number)
         _ = factory.board_info  # read once, here, where its failure can be told
     except (exc.GPIOZeroError, lgpio.error) as error:
         raise PinsError(
