@@ -112,6 +112,8 @@ def raspi3b(card: Card, findings: Findings) -> None:
             boot.until(STARTED, LIMIT_S)
             findings.figure("raspi3b: power → station ready (emulated)", boot.until(READY, LIMIT_S), "s")
             _header(boot.said(), findings)
+            waited = _first(boot.said(), "Timed out waiting for device")
+            findings.check("raspi3b: without a radio nothing waits for one", not waited, waited)
             findings.check("raspi3b: the hub has the station that its file names", hub.connected("door"))
             wifi = boot.until_file(card, "wifi-error.txt", "country", LIMIT_S)
             findings.check("raspi3b: a mistake in wifi.toml is told beside it", True, wifi.strip())
