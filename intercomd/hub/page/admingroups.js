@@ -67,7 +67,7 @@ async function edited(group, identities, app) {
   const content = [
     named, memberList(members, candidates), wayToRing(now), field(text("admin.group.escalate"), escalate),
   ];
-  const send = (values) => sent(group ? now.id : values.id.trim(), values, members);
+  const send = (values) => sent(group ? now.id : values.id.trim(), { each: now.eachS, ...values }, members);
   const title = group ? text("admin.group.title", { name: group.name }) : text("admin.add.group");
   if (await askFor({ title, content, act: text("admin.act.save"), send })) await app.changed();
 }
@@ -84,7 +84,8 @@ function wayToRing(now) {
   const mode = choice("mode", ways, now.mode);
   const seconds = input("each", { type: "number", min: 5, max: 600, required: true, value: now.eachS });
   const each = field(text("admin.group.each"), seconds, text("admin.group.eachHint"));
-  mode.onchange = () => { each.hidden = mode.value !== "sequence"; };
+  // Off where it is not seen: what nobody sees must not keep the form from being sent.
+  mode.onchange = () => { each.hidden = seconds.disabled = mode.value !== "sequence"; };
   mode.onchange();
   return make("div", { class: "two uneven" }, field(text("admin.group.mode"), mode), each);
 }

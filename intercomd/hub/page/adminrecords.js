@@ -121,7 +121,7 @@ function heardWords({ legs, callerId }, identities) {
   const ordered = [...(legs ?? [])].sort((one, other) => (other.identity === callerId) - (one.identity === callerId));
   const grades = ordered.filter(({ metrics }) => metrics.mos)
     .map(({ identity, metrics }) => `${nameIn(identities, identity)} ${metrics.mos.toFixed(1)}`);
-  return grades.length > 0 && text("admin.records.heard", { grades: grades.join(" · ") });
+  return grades.length > 0 && text("admin.records.heard", { grades: grades.join(text("admin.comma")) });
 }
 
 const reasonWords = (reason) => (hasText(`admin.reason.${reason}`) ? text(`admin.reason.${reason}`) : reason);

@@ -157,7 +157,7 @@ async def test_records_with_their_plots(hub: HubServer, chromium: Browser, witne
     async with signed_in(chromium, witness, hub) as page:
         await visit(page, "records")
         await expect(page.locator("#calls li")).to_have_count(2)
-        await expect(page.locator('[data-key="talked"]')).to_contain_text("Voice quality of 5: door 3.9 · flat 4.2")
+        await expect(page.locator('[data-key="talked"]')).to_contain_text("Voice quality of 5: door 3.9, flat 4.2")
         await expect(page.locator("#plots svg")).to_have_count(3)
         for plot in await page.locator("#plots svg").all():
             await expect(plot.locator("circle")).to_have_count(2)
