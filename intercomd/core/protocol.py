@@ -13,6 +13,7 @@ from msgspec import UNSET, Meta, UnsetType, field
 from intercomd.core.vocabulary import (
     MAX_RECORDS_PER_UPLOAD,
     MAX_RESYNC_CALLS,
+    STORABLE,
     CallRecord,
     CallState,
     Candidate,
@@ -418,6 +419,6 @@ class ConnectAuth(Struct, frozen=True):
     token: Annotated[str, Meta(min_length=1, max_length=512)] | None = None
     instance: Identifier | None = None
     protocol: int | None = None
-    capabilities: Annotated[list[Annotated[str, Meta(max_length=64)]], Meta(max_length=32)] = field(
+    capabilities: Annotated[list[Annotated[str, Meta(max_length=64, pattern=STORABLE)]], Meta(max_length=32)] = field(
         default_factory=list
     )

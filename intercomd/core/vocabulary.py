@@ -15,7 +15,9 @@ MAX_CANDIDATE_CHARS = 1024
 MAX_RECORDS_PER_UPLOAD = 200
 MAX_RESYNC_CALLS = 16
 
-Identifier = Annotated[str, Meta(min_length=1, max_length=MAX_ID_CHARS)]
+STORABLE = r"^[^\x00]*$"
+"""Any text but U+0000, which PostgreSQL cannot store (its manual, 8.3)."""
+Identifier = Annotated[str, Meta(min_length=1, max_length=MAX_ID_CHARS, pattern=STORABLE)]
 Name = Annotated[str, Meta(max_length=MAX_NAME_CHARS)]
 Epoch = Annotated[int, Meta(ge=0, le=1_000_000)]
 Seq = Annotated[int, Meta(ge=0)]

@@ -13,7 +13,7 @@ import msgspec
 
 from intercomd.core import protocol, vocabulary
 from intercomd.core.protocol import HUB_HEARTBEAT_EVENT, NOTICES, PROTOCOL_VERSION, REQUESTS, Code, ConnectAuth, Reply
-from intercomd.core.vocabulary import MAX_MESSAGE_BYTES, EndReason, HubPhase
+from intercomd.core.vocabulary import MAX_MESSAGE_BYTES, STORABLE, EndReason, HubPhase
 
 INTRODUCTION: Final = f"""# The signalling protocol, version {PROTOCOL_VERSION}
 
@@ -118,7 +118,8 @@ def _described(info: Any) -> str:
         case msgspec.inspect.ListType() | msgspec.inspect.VarTupleType():
             return f"list of {_described(info.item_type)}{_limits(info.min_length, info.max_length, 'entries')}"
         case msgspec.inspect.StrType():
-            return f"text{_limits(info.min_length, info.max_length, 'characters')}"
+            without = " without U+0000" if info.pattern == STORABLE else ""
+            return f"text{_limits(info.min_length, info.max_length, 'characters')}{without}"
         case msgspec.inspect.IntType():
             return f"whole number{_range(info)}"
         case msgspec.inspect.FloatType():

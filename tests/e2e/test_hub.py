@@ -65,6 +65,22 @@ async def rows(config: Hub, table: sa.Table) -> list[dict[str, Any]]:
 
 
 @on_both
+async def test_what_no_database_can_store_is_a_bad_request(people: Household) -> None:
+    """U+0000 in a name: refused for what it is; to try again would not help."""
+    door = await people.join("door")
+    for payload in (
+        {"callId": "c\0", "recipientId": "flat"},
+        {"callId": "c", "recipientId": "fl\0at"},
+        {"callId": "c", "recipientId": "flat", "conversationId": "\0"},
+    ):
+        assert (await door.call("initiate_call", payload))["code"] == "bad_request", payload
+    assert (await door.call("resync", {"calls": [{"callId": "\0", "epoch": 0, "phase": "x"}]}))["code"] == "bad_request"
+    for wrong in ({"instance": "door\0"}, {"instance": "door", "capabilities": ["door\0"]}):
+        refusal = await people.refused({"token": people.tokens["door"], "protocol": 1, **wrong})
+        assert refusal["data"]["code"] == "unauthorised", refusal
+
+
+@on_both
 async def test_a_whole_call_and_its_record(config: Hub, tokens: dict[str, str]) -> None:
     async with HubServer(config, FakeJournal()) as hub, household(hub.port, tokens) as people:
         door, flat = await people.join("door"), await people.join("flat")
