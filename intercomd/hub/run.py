@@ -12,6 +12,7 @@ from intercomd.adapters.systemd import SystemdSupervisor
 from intercomd.config import Config, ConfigError, database_password, ice_servers, metrics_token, turn_secret
 from intercomd.core.vocabulary import IceServer
 from intercomd.errors import ErrorCode
+from intercomd.hub import garbage
 from intercomd.hub.server import HubError, HubServer
 from intercomd.ports import Journal, Supervisor
 
@@ -62,12 +63,14 @@ async def run(
         config.hub, journal, ice_servers=servers, turn_secret=turn_secret, metrics_token=metrics_token,
         database_password=database_password,
     ) as hub:  # fmt: skip
+        garbage.settle()
         supervisor.ready()
         supervisor.status(f"listening on port {hub.port}")
         tasks = [
             asyncio.create_task(stop.wait()),
             asyncio.create_task(hub.failed()),
             asyncio.create_task(_feed(hub, supervisor)),
+            asyncio.create_task(garbage.collect_at_rest(lambda: hub.is_at_rest)),
         ]
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)

@@ -15,7 +15,7 @@ from aiohttp import web
 from intercomd.config import Hub
 from intercomd.core.legs import Endpoint, HubCall, Limits
 from intercomd.core.protocol import HUB_HEARTBEAT_EVENT, Notice
-from intercomd.core.vocabulary import MAX_MESSAGE_BYTES, IceServer
+from intercomd.core.vocabulary import MAX_MESSAGE_BYTES, HubPhase, IceServer
 from intercomd.errors import ErrorCode
 from intercomd.hub.api.pages import Web
 from intercomd.hub.api.probes import Operations
@@ -185,6 +185,11 @@ class HubServer:
     def lag_s(self) -> float:
         """How late the event loop is."""
         return self._pulse.lag_s
+
+    @property
+    def is_at_rest(self) -> bool:
+        """Whether nobody waits for a ring or an answer just now."""
+        return not self._registry.waiting and not self._registry.phases()[HubPhase.RINGING]
 
     async def wind_down(self, spread_s: float = SPREAD_S) -> None:
         """Told to stop: from now on not ready, and no new calls. Then every client is let go, one after the other, so
