@@ -27,7 +27,6 @@ mkdir -m 2755 {STATE}/journal
 chgrp systemd-journal {STATE}/journal
 journalctl --relinquish-var
 mount --bind {STATE}/journal "/var/log/journal/$(cat /etc/machine-id)"
-systemctl kill --signal=USR1 systemd-journald
 journalctl --flush
 systemctl start "$2"
 findmnt --noheadings --output SOURCE {STATE}

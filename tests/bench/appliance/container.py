@@ -162,10 +162,13 @@ def _calls(machine: Machine, device: Path | None) -> list[Row]:
         resident_mb = _resident_mb(station)
         _hang_up(machine, number + 1)
     machine.run("systemctl", "stop", "rig-door", "rig-flat", check=False)
+    per_call = (_on_card(machine, device) - on_card) / CALLS
+    if device is not None and per_call <= 0:
+        raise MachineError("of a call nothing reaches the card's partition: what is counted there is not the station's")
     return [
         row("processor of a station in a call", median(shares), "% of a core", NO_PEER),
         row("memory of a station in a call", resident_mb, "MB", NO_PEER, at_most=RSS_TARGET_MB),
-        _bytes("written by a station for a call", (_on_card(machine, device) - on_card) / CALLS / 1e3, "kB", device),
+        _bytes("written by a station for a call", per_call / 1e3, "kB", device),
     ]
 
 
