@@ -81,10 +81,11 @@ def planted(mutant: Mutant, source: str) -> str:
     if mutant.old == mutant.new or not mutant.tests:
         raise ValueError("old and new are the same" if mutant.tests else "it names no tests")
     changed = source.replace(mutant.old, mutant.new)
-    try:
-        compile(changed, mutant.file, "exec")
-    except SyntaxError as error:
-        raise ValueError(f"the mutant is no Python: {error}") from error
+    if mutant.file.endswith(".py"):
+        try:
+            compile(changed, mutant.file, "exec")
+        except SyntaxError as error:
+            raise ValueError(f"the mutant is no Python: {error}") from error
     return changed
 
 

@@ -32,7 +32,7 @@ pytestmark = [
 SUBJECT = "mailto:caretaker@example.net"
 LIMIT_S, LOOK_S = 10.0, 0.03
 ALLOWED = ["microphone", "notifications"]
-ON, OFF = "Ring this phone when the page is closed", "Ring only while the page is open"
+ON, OFF = "Ring this device when the page is closed", "Ring only while the page is open"
 RINGING = ("door is calling", "Tap to answer.", True)
 OVER = ("door has called", "The call is over.", False)
 
