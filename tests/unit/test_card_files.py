@@ -1,6 +1,9 @@
 """What an installer writes to the card's FAT partition is taken, or its mistake is told beside it."""
 
+import os
+from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -19,18 +22,63 @@ def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     example = tmp_path / "example.conf"
     example.write_text("pcm.example {}\n")
     monkeypatch.setattr(card, "EXAMPLE_SOUND", example)
-    for always in ("name_host", "keep_journal"):  # they change this machine
+    for always in ("name_host", "set_clock", "keep_journal"):  # they change this machine
         nothing = _named(always)
         monkeypatch.setattr(card, always, nothing)
     return tmp_path
 
 
-def _named(name: str):
+def _named(name: str) -> Callable[[], None]:
     def nothing() -> None:
         pass
 
     nothing.__name__ = name
     return nothing
+
+
+@pytest.fixture(name="clock")
+def _clock(places: Path, monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """That of a Pi without a network: what it was set to. It begins at 1000 s."""
+    told: list[float] = []
+    monkeypatch.setattr(card, "time", SimpleNamespace(
+        time=lambda: 1000.0, clock_settime=lambda _clock, at_s: told.append(at_s), CLOCK_REALTIME=0))  # fmt: skip
+    return told
+
+
+SET_CLOCK = card.set_clock
+
+
+def _written(file: Path, at_s: float) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.touch()
+    os.utime(file, (at_s, at_s))
+
+
+def test_a_pi_that_has_no_clock_is_not_before_what_the_installer_wrote(places: Path, clock: list[float]) -> None:
+    _written(places / "BOOT" / "pairing.txt", 5000.0)
+    _written(places / "BOOT" / "intercomd.toml", 4000.0)
+    SET_CLOCK()
+    assert clock == [5000.0], "or the certificate that the hub made meanwhile would not be valid yet"
+
+
+def test_a_pi_that_has_no_clock_is_not_before_its_last_run(places: Path, clock: list[float]) -> None:
+    _written(places / "BOOT" / "intercomd.toml", 4000.0)
+    _written(places / "STATE" / "journal" / "system.journal", 9000.0)
+    SET_CLOCK()
+    assert clock == [9000.0]
+
+
+def test_a_clock_that_is_later_is_left_alone(places: Path, clock: list[float]) -> None:
+    _written(places / "BOOT" / "intercomd.toml", 999.0)
+    SET_CLOCK()
+    assert clock == []
+
+
+def test_a_file_from_a_far_future_sets_no_clock(places: Path, clock: list[float]) -> None:
+    _written(places / "BOOT" / "intercomd.toml", 4.0e9)
+    _written(places / "BOOT" / "wifi.toml", 2000.0)
+    SET_CLOCK()
+    assert clock == [2000.0]
 
 
 def test_the_token_leaves_the_partition_that_every_computer_reads(places: Path) -> None:

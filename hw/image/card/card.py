@@ -11,6 +11,7 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 import tomllib
 from collections.abc import Callable
 from contextlib import suppress
@@ -27,6 +28,8 @@ TREE = Path("/sys/firmware/devicetree/base")
 TOKEN = re.compile(r"[A-Za-z0-9_-]{32,128}")
 PAIRING = re.compile(r"intercom-pairing +https?://[!-~]+ +[!-~]+ +[!-~]+")
 KEY = re.compile(r"(ssh-ed25519|ssh-rsa|ecdsa-sha2-\S+|sk-\S+) [A-Za-z0-9+/=]+( .*)?")
+BELIEVED_S = 20 * 365 * 86_400.0
+"""So old may an image be; a file from further in the future was written by another wrong clock."""
 WIFI_KEYS = {"ssid": str, "password": str, "country": str, "hidden": bool}
 
 
@@ -47,6 +50,20 @@ def serial() -> str:
 
 def name_host() -> None:
     Path("/proc/sys/kernel/hostname").write_text(f"intercom-{serial()}\n")
+
+
+def set_clock() -> None:
+    """A Pi has no clock that runs without power: it begins when Debian's systemd was built, at which the hub's
+    certificate is not valid yet. It is later than when the installer's files and the journal were written; where there
+    is a time server, systemd-timesyncd does the rest. FAT has local time (half a day off, at most)."""
+    now_s = time.time()
+    written = [now_s]
+    for file in (*BOOT.glob("*.t*"), *(STATE / "journal").rglob("*.journal")):
+        with suppress(OSError):
+            written.append(file.stat().st_mtime)
+    latest_s = max(at_s for at_s in written if at_s < now_s + BELIEVED_S)
+    if latest_s > now_s:
+        time.clock_settime(time.CLOCK_REALTIME, latest_s)
 
 
 def keep_journal() -> None:
@@ -166,7 +183,7 @@ PARTS: tuple[tuple[str, Callable[[Path], None]], ...] = (
 
 def main() -> int:
     RUN.mkdir(mode=0o755, exist_ok=True)
-    for always in (name_host, keep_journal):
+    for always in (name_host, set_clock, keep_journal):
         _attempt(always.__name__, always)
     for name, take in PARTS:
         file = BOOT / name
