@@ -10,7 +10,7 @@ from tests import postgres
 from tests.bench.audio.measured import Measured
 from tests.bench.hub import growth
 from tests.bench.hub.clients import Client, Gone, connected
-from tests.bench.hub.crashes import crashes
+from tests.bench.hub.crashes import KILLS, MIN_CALLS, SPACING_S, crashes
 from tests.bench.hub.loads import Connections, Relayed, Rung, connections, relaying, ringing
 from tests.bench.hub.recording import recording
 from tests.bench.hub.returning import returning
@@ -163,11 +163,18 @@ async def _crashes(directory: Path) -> list[Row]:
         f"{toll.longest_s:.1f} s"
     )
     rows = [
-        row(f"two processes, one killed every 30 s: calls {word}", len(found), "", NOBODY, at_most=0, reason=told)
+        row(
+            f"two processes, one killed every {SPACING_S:.0f} s: calls {word}",
+            len(found),
+            "",
+            NOBODY,
+            at_most=0,
+            reason=told,
+        )
         for word, found in (("lost", toll.lost), ("recorded twice", toll.doubled), ("without an end", toll.unfinished))
     ]
-    tried = toll.kills >= 3 and toll.database_restarts == 1
-    return rows if tried else invalid(rows, "too few kills")
+    tried = toll.kills >= KILLS and toll.database_restarts == 1 and toll.calls >= MIN_CALLS
+    return rows if tried else invalid(rows, "too few calls, or too few kills")
 
 
 def _fresh(directory: Path, name: str) -> Path:

@@ -24,8 +24,10 @@ from tests.postgres import Cluster
 
 STATIONS: Final = 40
 CALLS_PER_S: Final = 10.0
-SPACING_S: Final = 30.0
-FOR_S: Final = 150.0
+SPACING_S: Final = 9.0
+"""Longer than the lease of a process: each death is noticed before the next."""
+KILLS: Final = 20
+MIN_CALLS: Final = 1000
 TALK_S: Final = 0.3
 GIVE_UP_S: Final = 45.0
 RETRY_S: Final = 0.2
@@ -108,8 +110,8 @@ class Station:
             await self.ask("accept_call", {"callId": call_id}, time.monotonic() + GIVE_UP_S)
 
 
-async def crashes(cluster: Cluster, directory: Path, name: str, for_s: float = FOR_S) -> Toll:
-    """Raises `ProgramError` and `DatabaseError`."""
+async def crashes(cluster: Cluster, directory: Path, name: str, kills: int = KILLS) -> Toll:
+    """Calls as long as the faults last. Raises `ProgramError` and `DatabaseError`."""
     url = cluster.make_database(name)
     await enrol(url, STATIONS)
     toll = Toll()
@@ -124,8 +126,8 @@ async def crashes(cluster: Cluster, directory: Path, name: str, for_s: float = F
         stations = [Station(number, servers, http) for number in range(STATIONS)]
         staying = [asyncio.create_task(one.stay()) for one in stations]
         try:
-            faults = asyncio.create_task(_faults(stack, directory, url, running, cluster, toll, for_s))
-            await _calls(stations, toll, for_s)
+            faults = asyncio.create_task(_faults(stack, directory, url, running, cluster, toll, kills))
+            await _calls(stations, toll, faults)
             await faults
         finally:
             for task in staying:
@@ -140,21 +142,16 @@ async def crashes(cluster: Cluster, directory: Path, name: str, for_s: float = F
 
 async def _faults(
     stack: AsyncExitStack, directory: Path, url: str, running: list[tuple[Server, AsyncExitStack]],
-    cluster: Cluster, toll: Toll, for_s: float,
+    cluster: Cluster, toll: Toll, kills: int,
 ) -> None:  # fmt: skip
     """Every `SPACING_S` one of the two dies and is started again; in the middle the database is."""
-    ends_s = time.monotonic() + for_s - SPACING_S / 2
-    for number in itertools.count():
-        await asyncio.sleep(SPACING_S / 2)
-        if time.monotonic() > ends_s:
-            return
-        if number == 2:
+    for number in range(kills):
+        due_s = time.monotonic() + SPACING_S
+        if number == kills // 2:
             await asyncio.to_thread(cluster.stop)
             await asyncio.to_thread(cluster.start)
             toll.database_restarts += 1
-        await asyncio.sleep(SPACING_S / 2)
-        if time.monotonic() > ends_s:
-            return
+        await asyncio.sleep(due_s - time.monotonic())
         server, own = running[number % 2]
         os.kill(server.pid, signal.SIGKILL)
         await own.aclose()
@@ -163,11 +160,12 @@ async def _faults(
         toll.kills += 1
 
 
-async def _calls(stations: list[Station], toll: Toll, for_s: float) -> None:
+async def _calls(stations: list[Station], toll: Toll, faults: asyncio.Task[None]) -> None:
     free = list(stations)
     tasks: set[asyncio.Task[None]] = set()
     began_s = time.monotonic()
-    while (elapsed_s := time.monotonic() - began_s) < for_s:
+    while not faults.done():
+        elapsed_s = time.monotonic() - began_s
         if toll.calls < elapsed_s * CALLS_PER_S and len(free) >= 2:
             caller, callee = free.pop(0), free.pop(0)
             task = asyncio.create_task(_call(f"crash-{toll.calls}", caller, callee, free, toll))
