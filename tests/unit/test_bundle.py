@@ -68,7 +68,7 @@ def test_lean_text_has_no_comments_of_their_own_lines_and_no_indentation() -> No
 
 
 def test_the_real_page_keeps_the_rules() -> None:
-    folder = Path(bundles.__file__).parent / "page"
+    folder = Path(bundles.__file__).parents[1] / "page"
     text = bundle(folder, "main.js", lambda source: source)
     assert text.count("import ") == 1
     assert "export " not in text
