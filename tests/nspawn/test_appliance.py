@@ -6,9 +6,9 @@ import pytest
 
 from tests.nspawn.conftest import Boot
 from tests.nspawn.household import CONFIG, DOOR, HUB, furnish, token, wait_registered
-from tests.nspawn.machine import CLEAN
+from tests.nspawn.machine import CLEAN, Machine
 
-LEAST_PASSED = {"tests/unit": 1500, "tests/contract": 350}
+LEAST_PASSED = {"tests/unit": 2000, "tests/contract": 390}
 LEFT_OUT = {
     "tests/unit": (
         *("bench", "kills", "mutants", "suite", "setup"),
@@ -19,6 +19,8 @@ LEFT_OUT = {
 """What judges the suite, its set-up, the benchmarks or the demo, none of which runs on a card; the installer, which
 other tests here run; and what listens to each of a dozen cards for minutes."""
 SUITE_LIMIT_S = 400.0
+MOST_AGAIN = 3
+"""As in .ci/run: where clocks and real sound are judged, a few may show that it was the machine; more is a failure."""
 PYTHON = "/opt/tests/bin/python"
 AS_A_UNIT = ("systemd-run", "--quiet", "--pipe", "--wait", "--collect", "--setenv=HOME=/root", f"--setenv={CLEAN[0]}")
 """What is only entered from outside has a control group outside the container's: `/../..` in /proc/self/cgroup, with
@@ -60,17 +62,23 @@ def test_the_suite_on_the_card_s_python_and_packages(boot: Boot, suite: str) -> 
     # A network that is none: some tests want another interface than the loopback's.
     machine.sh("ip link add v0 type veth peer name v1; ip addr add 192.0.2.1/24 dev v0; ip link set v0 up")
     machine.sh("ip link set v1 up")
-    script = (
-        # CI=1: hypothesis has no deadlines then, and its dice fall the same each time.
-        f"cd /root/checkout; CI=1 {PYTHON} -m pytest -q -W error -p no:cacheprovider {ignored} {suite} "
-        ">/root/said 2>&1 || true; grep -aE '^(FAILED|ERROR) ' /root/said | cut -c1-300 | tail -n 60; "
-        "tail -n 1 /root/said"
-    )
+    # CI=1: hypothesis has no deadlines then, and its dice fall the same each time.
+    judge = f"cd /root/checkout; CI=1 FAILED_LIST=/root/failed {PYTHON} -m pytest -q -W error -p no:cacheprovider"
     assert machine.run(PYTHON, "-c", "import sys; print(sys.version_info[:2])").strip() == "(3, 13)"
-    said = machine.run(*AS_A_UNIT, "sh", "-euc", script, limit_s=SUITE_LIMIT_S)
-    summary = said.splitlines()[-1]
-    passed = re.search(r"(\d+) passed", summary)
-    assert passed, said
-    assert "failed" not in summary, said
-    assert "error" not in summary, said
-    assert int(passed.group(1)) >= LEAST_PASSED[suite], summary
+    told = _told(machine, f"{judge} {ignored} {suite}")
+    passed = re.search(r"(\d+) passed", told)
+    assert passed, told
+    assert int(passed.group(1)) >= LEAST_PASSED[suite], told
+    failed = machine.read("/root/failed").splitlines()
+    if failed:
+        print(told)
+        assert len(failed) <= MOST_AGAIN, told
+        told = _told(machine, f"{judge} @/root/failed")
+        assert machine.read("/root/failed") == "", told
+        print("FLAKY, passed when run again:", *failed, sep="\n")
+
+
+def _told(machine: Machine, script: str) -> str:
+    """The names of what failed, and pytest's last line."""
+    shown = "grep -aE '^(FAILED|ERROR) ' /root/said | cut -c1-300; tail -n 1 /root/said"
+    return machine.run(*AS_A_UNIT, "sh", "-euc", f"({script}) >/root/said 2>&1 || true; {shown}", limit_s=SUITE_LIMIT_S)
