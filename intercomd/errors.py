@@ -199,7 +199,7 @@ class ErrorCode(Enum):
         _W, Remedy.DEGRADE, "A message of the wrong shape was dropped.",
         "Both ends must run versions that speak the same protocol; REASON says what was wrong.")
     RECORDS_WAITING = Condition(
-        _N, Remedy.RETRY, "The hub takes no call records at the moment; they wait on the station and are offered again.",
+        _N, Remedy.RETRY, "The hub takes no call records at the moment; they wait here and are offered again.",
         "None, if it passes; REASON is the hub's answer. If it comes back: the hub's journal says why.")
     STORE_QUARANTINED = Condition(
         _E, Remedy.DEGRADE, "The state file could not be read; it was set aside and a new one was begun.",

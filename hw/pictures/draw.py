@@ -50,7 +50,9 @@ def flash() -> str:
 
 def files() -> str:
     sheets = []
-    for index, (name, inside) in enumerate((("intercomd.toml", 'name = "door"'), ("pairing.txt", "intercom-pairing …"))):
+    for index, (name, inside) in enumerate(
+        (("intercomd.toml", 'name = "door"'), ("pairing.txt", "intercom-pairing …"))
+    ):
         y = 76 + 72 * index
         sheets.append(box(70, y, 146, 60, "#fff", 2) + text(80, y + 22, name, 14, "start"))
         sheets.append(text(80, y + 44, inside, 12, "start", "#555"))

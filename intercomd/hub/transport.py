@@ -116,8 +116,11 @@ class _PlainWebSocket(WebSocket):  # type: ignore[misc]
             max_msg_size=MAX_MESSAGE_BYTES, compress=False, timeout=CLOSE_LIMIT_S, autoping=True
         )
         await self._sock.prepare(request)
+        # It is kept as long as the connection, with a copy of every header; the request has them, too.
+        kept = {name: environ[name] for name in ("aiohttp.request", "REQUEST_METHOD")}
+        environ.clear()
+        environ.update(kept, **{"intercomd.websocket": self._sock})
         self.environ = environ
-        environ["intercomd.websocket"] = self._sock
         await self.handler(self)
         return self._sock
 

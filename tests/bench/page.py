@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 PARTS = ("weight", "answers", "calls", "reloads", "quality")
 OUTPUT = Path(__file__).parents[2] / "build" / "bench" / "page.json"
-NAME = "anna"
+NAME = "tenant"
 COLD, WARM, CALLS, RELOADS, VISITS = 5, 20, 10, 10, 5
 LOOK_S = 0.01
 LIMIT_S = 15.0
@@ -118,58 +118,58 @@ class Bench:
         """In a browser of their own, with the instruments."""
         link = await invite(self.house, NAME)
         watch = lambda context: context.add_init_script(_INSTRUMENTS)  # noqa: E731
-        async with resident(chromium, link, watch=watch) as anna:
-            yield anna
+        async with resident(chromium, link, watch=watch) as tenant:
+            yield tenant
 
     @asynccontextmanager
     async def first_person(self) -> AsyncIterator[Resident]:
         """In a Chromium that has just been started."""
-        async with browser(self.voice) as chromium, self.person(chromium) as anna:
-            yield anna
+        async with browser(self.voice) as chromium, self.person(chromium) as tenant:
+            yield tenant
 
 
 # ------------------------------------------------------------------------------------------------------- measuring
 
 
-async def answer(bench: Bench, people: Hands, anna: Resident) -> Answered:
+async def answer(bench: Bench, people: Hands, tenant: Resident) -> Answered:
     """The door calls, the page answers."""
     await bench.house.ask("door", "call", peer=NAME)
-    await anna.phase("ringing_in")
+    await tenant.phase("ringing_in")
     await asyncio.sleep(bench.dice.uniform(0.25, 0.35))
-    await anna.answer()
-    pressed_s = await _pressed_s(anna)
-    return await _both(people, anna, "door", pressed_s)
+    await tenant.answer()
+    pressed_s = await _pressed_s(tenant)
+    return await _both(people, tenant, "door", pressed_s)
 
 
-async def call(people: Hands, anna: Resident) -> Answered:
+async def call(people: Hands, tenant: Resident) -> Answered:
     """The page calls, the flat answers by its button."""
-    await anna.call("flat")
+    await tenant.call("flat")
     await people.see("flat", "rings", lambda status: status["phase"] == "ringing")
     pressed = await people.press("flat", "call")
-    answered = await _both(people, anna, "flat", pressed.at_ns / 1e9)
+    answered = await _both(people, tenant, "flat", pressed.at_ns / 1e9)
     await people.release("flat", "call")
     return answered
 
 
-async def reloaded(people: Hands, anna: Resident) -> float:
+async def reloaded(people: Hands, tenant: Resident) -> float:
     """Seconds from the order to reload a page in a call until both hear each other again."""
     began_s = monotonic()
-    await anna.reload()
-    page_s = await _heard_s(anna)
-    await anna.phase("connected")
+    await tenant.reload()
+    page_s = await _heard_s(tenant)
+    await tenant.phase("connected")
     return max(page_s, await _voice_s(people, "door", began_s)) - began_s
 
 
-async def hang_up(people: Hands, anna: Resident, station: str) -> None:
-    await anna.hang_up()
-    await anna.phase("idle")
+async def hang_up(people: Hands, tenant: Resident, station: str) -> None:
+    await tenant.hang_up()
+    await tenant.phase("idle")
     await people.see(station, "is idle", lambda status: status["phase"] == "idle")
 
 
-async def visit(anna: Resident, *, kept: bool) -> Visit:
+async def visit(tenant: Resident, *, kept: bool) -> Visit:
     """Open the page in a tab of its own; `kept`: with what the browser has kept of it."""
-    page = await anna.context.new_page()
-    network = await anna.context.new_cdp_session(page)
+    page = await tenant.context.new_page()
+    network = await tenant.context.new_cdp_session(page)
     wire: list[int] = []
     unpacked: list[int] = []
     sockets: list[int] = []
@@ -178,7 +178,7 @@ async def visit(anna: Resident, *, kept: bool) -> Visit:
     network.on("Network.loadingFinished", lambda event: wire.append(int(event["encodedDataLength"])))
     network.on("Network.dataReceived", lambda event: unpacked.append(int(event["dataLength"])))
     network.on("Network.webSocketCreated", lambda _: sockets.append(1))
-    await page.goto(anna.page.url)
+    await page.goto(tenant.page.url)
     await page.wait_for_selector('#ready[data-state="yes"], #ready[data-state="silent"]')
     await page.wait_for_load_state("networkidle")
     marks: dict[str, float] = await page.evaluate(
@@ -191,10 +191,10 @@ async def visit(anna: Resident, *, kept: bool) -> Visit:
     )  # fmt: skip
 
 
-async def _both(people: Hands, anna: Resident, station: str, pressed_s: float) -> Answered:
-    page_s = await _heard_s(anna)
+async def _both(people: Hands, tenant: Resident, station: str, pressed_s: float) -> Answered:
+    page_s = await _heard_s(tenant)
     station_s = await _voice_s(people, station, pressed_s)
-    opened_s = await _offset_s(anna) + await anna.page.evaluate("window.bench.microphone") / 1000
+    opened_s = await _offset_s(tenant) + await tenant.page.evaluate("window.bench.microphone") / 1000
     return Answered(page_s - pressed_s, station_s - pressed_s, opened_s - pressed_s)
 
 
@@ -207,27 +207,27 @@ async def _voice_s(people: Hands, station: str, after_s: float) -> float:
     return voice_s(await people.see(station, "hears the page", lambda status: voice_s(status) > after_s))
 
 
-async def _pressed_s(anna: Resident) -> float:
-    return await _offset_s(anna) + float(await anna.page.evaluate("window.bench.pressed")) / 1000
+async def _pressed_s(tenant: Resident) -> float:
+    return await _offset_s(tenant) + float(await tenant.page.evaluate("window.bench.pressed")) / 1000
 
 
-async def _heard_s(anna: Resident) -> float:
+async def _heard_s(tenant: Resident) -> float:
     """When the page first played something audible, by our clock."""
     deadline_s = monotonic() + LIMIT_S
     while monotonic() < deadline_s:
-        heard_ms = float(await anna.page.evaluate("window.bench?.heard ?? 0"))
+        heard_ms = float(await tenant.page.evaluate("window.bench?.heard ?? 0"))
         if heard_ms:
-            return await _offset_s(anna) + heard_ms / 1000
+            return await _offset_s(tenant) + heard_ms / 1000
         await asyncio.sleep(LOOK_S)
-    raise Late(f"the page plays nothing within {LIMIT_S:g} s: {await anna.shown()}")
+    raise Late(f"the page plays nothing within {LIMIT_S:g} s: {await tenant.shown()}")
 
 
-async def _offset_s(anna: Resident) -> float:
+async def _offset_s(tenant: Resident) -> float:
     """Our clock (CLOCK_MONOTONIC) minus the page's, from the quickest of a few questions."""
     found: list[tuple[float, float]] = []
     for _ in range(READINGS):
         asked_s = monotonic()
-        now_s = float(await anna.page.evaluate("performance.now()")) / 1000
+        now_s = float(await tenant.page.evaluate("performance.now()")) / 1000
         took_s = monotonic() - asked_s
         found.append((took_s, asked_s + took_s / 2 - now_s))
     return min(found)[1]
@@ -246,10 +246,10 @@ def _unceasing(directory: Path) -> Path:
 
 
 async def weight(bench: Bench) -> list[Row]:
-    async with bench.first_person() as anna:
-        first = [await visit(anna, kept=False) for _ in range(VISITS)]
-        await visit(anna, kept=True)
-        again = [await visit(anna, kept=True) for _ in range(VISITS)]
+    async with bench.first_person() as tenant:
+        first = [await visit(tenant, kept=False) for _ in range(VISITS)]
+        await visit(tenant, kept=True)
+        again = [await visit(tenant, kept=True) for _ in range(VISITS)]
     told = f"{VISITS} visits, each in a tab of its own, over loopback"
     ready = "all of it is drawn and takes presses"
     return [
@@ -272,13 +272,13 @@ async def answers(bench: Bench) -> list[Row]:
     cold, warm = [], []
     async with hands(bench.house, ("door",)) as people:
         for _ in range(COLD):
-            async with bench.first_person() as anna:
-                cold.append(await answer(bench, people, anna))
-                await hang_up(people, anna, "door")
-        async with bench.first_person() as anna:
+            async with bench.first_person() as tenant:
+                cold.append(await answer(bench, people, tenant))
+                await hang_up(people, tenant, "door")
+        async with bench.first_person() as tenant:
             for number in range(WARM + 1):
-                answered = await answer(bench, people, anna)
-                await hang_up(people, anna, "door")
+                answered = await answer(bench, people, tenant)
+                await hang_up(people, tenant, "door")
                 warm += [answered] if number else []
     return [
         *_times("answered on the page → voice at both ends, cold", cold, f"{COLD} calls, each the first of a Chromium"),
@@ -292,22 +292,22 @@ async def answers(bench: Bench) -> list[Row]:
 
 async def calls(bench: Bench) -> list[Row]:
     times = []
-    async with hands(bench.house, ("flat",)) as people, bench.first_person() as anna:
+    async with hands(bench.house, ("flat",)) as people, bench.first_person() as tenant:
         for number in range(CALLS + 1):
-            answered = await call(people, anna)
-            await hang_up(people, anna, "flat")
+            answered = await call(people, tenant)
+            await hang_up(people, tenant, "flat")
             times += [answered] if number else []
     return _times("answered at the flat → voice at both ends", times, f"{CALLS} calls from the page")
 
 
 async def reloads(bench: Bench) -> list[Row]:
-    async with hands(bench.house, ("door",)) as people, bench.first_person() as anna:
-        await answer(bench, people, anna)
+    async with hands(bench.house, ("door",)) as people, bench.first_person() as tenant:
+        await answer(bench, people, tenant)
         times = []
         for _ in range(RELOADS):
-            times.append(await reloaded(people, anna))
+            times.append(await reloaded(people, tenant))
             await asyncio.sleep(1.5)  # the hub grants a restart once a second
-        await hang_up(people, anna, "door")
+        await hang_up(people, tenant, "door")
     told = f"{RELOADS} reloads of one call; loading the page is part of it"
     return [
         row("reloaded in a call → voice at both ends again: median", median(times) * 1000, "ms", NOBODY, reason=told),
@@ -316,13 +316,13 @@ async def reloads(bench: Bench) -> list[Row]:
 
 
 async def quality(bench: Bench) -> list[Row]:
-    async with hands(bench.house, ("door",)) as people, bench.first_person() as anna:
-        await answer(bench, people, anna)
-        first = await anna.page.evaluate(_VIEW)
+    async with hands(bench.house, ("door",)) as people, bench.first_person() as tenant:
+        await answer(bench, people, tenant)
+        first = await tenant.page.evaluate(_VIEW)
         await asyncio.sleep(SETTLED_S)
-        last: dict[str, float] = await anna.page.evaluate(_VIEW)
-        shown = await anna.page.inner_text("#quality-word")
-        await hang_up(people, anna, "door")
+        last: dict[str, float] = await tenant.page.evaluate(_VIEW)
+        shown = await tenant.page.inner_text("#quality-word")
+        await hang_up(people, tenant, "door")
     since = {name: last[name] - first[name] for name in last}
     told = f"over {SETTLED_S:g} s of one call; the page shows “{shown}”"
     rows = [

@@ -98,17 +98,17 @@ async def test_tokens_bans_and_rules(hub: HubServer, command: Command) -> None:
     assert "banned" in (await command("list"))[1]
     assert (await command("unban", "gate"))[0] == 0
     assert known(third)
-    await command("invite", "anna")
-    assert (await command("allow", "anna", "door", "gate"))[0] == 0
+    await command("invite", "tenant")
+    assert (await command("allow", "tenant", "door", "gate"))[0] == 0
     assert (await command("forbid", "*", "call", "gate"))[0] == 0
     rules = (await command("rights"))[1].splitlines()[1:]
     assert sorted(line.split() for line in rules) == [
         ["*", "may", "not", "call", "gate"],
-        ["anna", "may", "door", "gate"],
+        ["tenant", "may", "door", "gate"],
     ]
     assert (await command("clear", "*", "call", "gate"))[0] == 0
     assert len((await command("rights"))[1].splitlines()) == 2
-    assert (await command("allow", "anna", "door", "cellar"))[0] == 1
+    assert (await command("allow", "tenant", "door", "cellar"))[0] == 1
 
 
 @pytest.mark.platform("postgres")
@@ -116,12 +116,12 @@ async def test_the_same_on_postgresql(tmp_path: Path, postgres_url: str) -> None
     """Every statement of administration, once."""
     on_postgres = settings(tmp_path, database_url=postgres_url)
     async with HubServer(on_postgres, FakeJournal()) as hub, administrator(hub) as console:
-        for name, role in (("gate", "station"), ("anna", "resident")):
+        for name, role in (("gate", "station"), ("tenant", "resident")):
             await console.post("/api/admin/identities", {"id": name, "role": role, "name": f"The {name}"})
-        await console.put("/api/admin/groups/family", {"members": ["anna"], "mode": "sequence"})
+        await console.put("/api/admin/groups/family", {"members": ["tenant"], "mode": "sequence"})
         rule = {"subject": "family", "action": "door", "object": "gate", "allowed": True}
         assert (await console.put("/api/admin/rights", rule))["rights"] == [rule]
-        await console.put("/api/admin/identities/anna/policy", {"quietFromMin": 1, "quietToMin": 2})
+        await console.put("/api/admin/identities/tenant/policy", {"quietFromMin": 1, "quietToMin": 2})
         code = (await console.post("/api/admin/pairings", {"station": "gate"}))["code"]
         assert len((await console.get("/api/admin/pairings"))["pairings"]) == 1
         token = (await console.post("/api/pair", {"code": code}))["token"]
@@ -130,14 +130,14 @@ async def test_the_same_on_postgresql(tmp_path: Path, postgres_url: str) -> None
         assert await estate.end_overlaps(hub._database, hub._clock.now_s() + estate.OVERLAP_S) == (1, None)
         await hub._directory_changed()
         assert hub._registry.directory.by_token(token) is None
-        await console.post("/api/admin/identities/anna/invitation")
-        await console.ask("PATCH", "/api/admin/identities/anna", {"banned": True})
+        await console.post("/api/admin/identities/tenant/invitation")
+        await console.ask("PATCH", "/api/admin/identities/tenant", {"banned": True})
         await estate.write_proven(hub._database, {hub._registry.directory.group("family").members[0]: 1.0})
         assert len((await console.get("/api/admin/reachability"))["board"]) == 2
         await console.put("/api/admin/password", {"current": PASSWORD, "password": "another password"})
         await console.post("/api/admin/administrators", {"name": "deputy"})
         await console.delete("/api/admin/administrators/deputy")
-        for name in ("gate", "anna", "family"):
+        for name in ("gate", "tenant", "family"):
             await console.delete(f"/api/admin/identities/{name}")
         assert await console.get("/api/admin/rights") == {"rights": []}
         assert (await console.delete("/api/admin/session"))["administrator"] is None

@@ -103,7 +103,7 @@ async def test_there_are_routes_and_each_says_what_it_refuses(hub: HubServer) ->
 @pytest.mark.parametrize("who", ["nobody", "a stranger", "a resident", "a station"])
 async def test_nobody_else_administers(hub: HubServer, console: Console, who: str) -> None:
     token = await station(hub, "gate")
-    async with opened(hub, "anna") as resident, browser(hub) as stranger:
+    async with opened(hub, "tenant") as resident, browser(hub) as stranger:
         before = await snapshot(hub)
         for route in administrators_routes(hub):
             headers: dict[str, str] = {}
@@ -210,7 +210,7 @@ async def test_a_name_with_a_slash_has_a_path_too(console: Console) -> None:
 
 async def test_the_shown_name_is_what_others_see(hub: HubServer, console: Console) -> None:
     await station(hub, "gate")
-    async with opened(hub, "anna") as resident:
+    async with opened(hub, "tenant") as resident:
         await console.ask("PATCH", f"{IDENTITIES}/gate", {"name": "Gate, north"})
         _, body = await resident.ask("GET", "/api/directory")
         assert [(one["id"], one["name"]) for one in body["entries"]] == [("gate", "Gate, north")]
@@ -257,12 +257,12 @@ async def test_who_is_no_longer_banned_comes_back_with_the_same_token(hub: HubSe
 
 
 async def test_a_banned_resident_is_signed_out_of_everything(hub: HubServer, console: Console) -> None:
-    async with opened(hub, "anna") as resident, tab(resident) as page:
-        await console.ask("PATCH", f"{IDENTITIES}/anna", {"banned": True})
+    async with opened(hub, "tenant") as resident, tab(resident) as page:
+        await console.ask("PATCH", f"{IDENTITIES}/tenant", {"banned": True})
         async with asyncio.timeout(5):
             await page.gone.wait()
         assert (await resident.ask("GET", "/api/directory"))[0] == 401
-        await console.ask("PATCH", f"{IDENTITIES}/anna", {"banned": False})
+        await console.ask("PATCH", f"{IDENTITIES}/tenant", {"banned": False})
         assert (await resident.ask("GET", "/api/directory"))[0] == 200
 
 
@@ -299,15 +299,15 @@ async def test_a_second_rotation_ends_the_first_former_token(hub: HubServer, con
 
 async def test_only_stations_have_tokens_and_only_residents_invitations(hub: HubServer, console: Console) -> None:
     await station(hub, "gate")
-    await console.post(IDENTITIES, {"id": "anna", "role": "resident"})
-    assert (await refused(console, "POST", f"{IDENTITIES}/anna/rotate", {}))[0] == 400
+    await console.post(IDENTITIES, {"id": "tenant", "role": "resident"})
+    assert (await refused(console, "POST", f"{IDENTITIES}/tenant/rotate", {}))[0] == 400
     assert (await refused(console, "POST", f"{IDENTITIES}/gate/invitation", {}))[0] == 400
     assert (await refused(console, "POST", f"{IDENTITIES}/nobody/invitation", {}))[0] == 404
-    link = await console.post(f"{IDENTITIES}/anna/invitation")
-    assert (await entry(console, "anna"))["isInvited"]
+    link = await console.post(f"{IDENTITIES}/tenant/invitation")
+    assert (await entry(console, "tenant"))["isInvited"]
     async with opened(hub) as resident:
         assert (await resident.sign_in(link["link"].partition("#")[2]))[0] == 200
-        found = await entry(console, "anna")
+        found = await entry(console, "tenant")
         assert (found["isInvited"], found["sessions"]) == (False, 1)
 
 
@@ -315,15 +315,15 @@ async def test_only_stations_have_tokens_and_only_residents_invitations(hub: Hub
 
 
 async def test_a_group_keeps_its_order_and_its_way_to_ring(hub: HubServer, console: Console) -> None:
-    for name in ("anna", "ben", "zoe", "office"):
+    for name in ("tenant", "ben", "zoe", "office"):
         await console.post(IDENTITIES, {"id": name, "role": "resident"})
-    form = {"members": ["zoe", "anna", "ben"], "mode": "sequence", "eachS": 20.0, "escalateTo": "office"}
+    form = {"members": ["zoe", "tenant", "ben"], "mode": "sequence", "eachS": 20.0, "escalateTo": "office"}
     answer = await console.put("/api/admin/groups/family", form)
     assert answer == {"id": "family", "name": "family", **form}
     assert (await console.get("/api/admin/groups"))["groups"] == [answer]
     group = hub._registry.directory.group(answer["id"])
     assert group is not None
-    assert group.members == ("zoe", "anna", "ben")
+    assert group.members == ("zoe", "tenant", "ben")
     await console.delete(f"{IDENTITIES}/office")
     assert (await console.get("/api/admin/groups"))["groups"] == [{**answer, "escalateTo": None}]
 
@@ -332,21 +332,21 @@ async def test_a_group_keeps_its_order_and_its_way_to_ring(hub: HubServer, conso
     ("form", "status"),
     [
         ({"members": ["nobody"]}, 404),
-        ({"members": ["anna", "anna"]}, 400),
+        ({"members": ["tenant", "tenant"]}, 400),
         ({"members": ["other"]}, 400),
         ({"members": [], "escalateTo": "family"}, 400),
         ({"members": [], "escalateTo": "other"}, 400),
         ({"members": [], "eachS": 0.0}, 400),
-        ({"members": ["anna"] * 300}, 400),
+        ({"members": ["tenant"] * 300}, 400),
         ({"members": [], "mode": "random"}, 400),
     ],
 )
 async def test_a_group_that_cannot_ring_is_refused(console: Console, form: dict[str, Any], status: int) -> None:
-    await console.post(IDENTITIES, {"id": "anna", "role": "resident"})
-    await console.put("/api/admin/groups/family", {"members": ["anna"]})
+    await console.post(IDENTITIES, {"id": "tenant", "role": "resident"})
+    await console.put("/api/admin/groups/family", {"members": ["tenant"]})
     await console.put("/api/admin/groups/other", {"members": [], "escalateTo": "family"})
     assert (await refused(console, "PUT", "/api/admin/groups/family", form))[0] == status
-    assert hub_group(await console.get("/api/admin/groups"))["members"] == ["anna"]
+    assert hub_group(await console.get("/api/admin/groups"))["members"] == ["tenant"]
 
 
 def hub_group(body: dict[str, Any]) -> dict[str, Any]:
@@ -375,49 +375,49 @@ async def test_rights_act_at_once(hub: HubServer, console: Console) -> None:
     [
         {"subject": "nobody", "action": "call", "object": "door", "allowed": True},
         {"subject": "door", "action": "call", "object": "nobody", "allowed": True},
-        {"subject": "door", "action": "door", "object": "anna", "allowed": True},
+        {"subject": "door", "action": "door", "object": "tenant", "allowed": True},
         {"subject": "door", "action": "dance", "object": "door", "allowed": True},
     ],
 )
 async def test_a_rule_about_nobody_is_refused(hub: HubServer, console: Console, rule: dict[str, Any]) -> None:
     await station(hub, "door")
-    await order(hub, "invite", "anna")
+    await order(hub, "invite", "tenant")
     assert (await refused(console, "PUT", "/api/admin/rights", rule))[0] in (400, 404)
     assert (await console.get("/api/admin/rights"))["rights"] == []
 
 
 async def test_a_removed_identity_leaves_no_rule_behind(hub: HubServer, console: Console) -> None:
     await station(hub, "door")
-    await order(hub, "invite", "anna")
-    for rule in (("anna", "door"), ("door", "anna"), ("*", "door")):
+    await order(hub, "invite", "tenant")
+    for rule in (("tenant", "door"), ("door", "tenant"), ("*", "door")):
         body = {"subject": rule[0], "action": "call", "object": rule[1], "allowed": True}
         await console.put("/api/admin/rights", body)
-    await console.delete(f"{IDENTITIES}/anna")
+    await console.delete(f"{IDENTITIES}/tenant")
     assert [rule["subject"] for rule in (await console.get("/api/admin/rights"))["rights"]] == ["*"]
 
 
 async def test_rights_by_command(hub: HubServer) -> None:
     await station(hub, "door")
-    await order(hub, "invite", "anna")
+    await order(hub, "invite", "tenant")
     for command, action, allowed in (("allow", "door", True), ("forbid", "call", False)):
-        assert (await order(hub, command, "anna", action=Action(action), object="door")).ok
+        assert (await order(hub, command, "tenant", action=Action(action), object="door")).ok
         assert (allowed, action) in [(rule.allowed, rule.action) for rule in (await order(hub, "rights")).rules]
-    assert (await order(hub, "clear", "anna", action=Action.DOOR, object="door")).ok
+    assert (await order(hub, "clear", "tenant", action=Action.DOOR, object="door")).ok
     assert [rule.action for rule in (await order(hub, "rights")).rules] == ["call"]
-    assert not (await order(hub, "allow", "anna", action=Action.DOOR, object="nowhere")).ok
+    assert not (await order(hub, "allow", "tenant", action=Action.DOOR, object="nowhere")).ok
 
 
 # --------------------------------------------------------------------------------------------- policies, reachability
 
 
 async def test_a_policy_is_kept_whole(hub: HubServer, console: Console) -> None:
-    await order(hub, "invite", "anna")
+    await order(hub, "invite", "tenant")
     form = {"doNotDisturbUntil": 1_900_000_000.0, "quietFromMin": 1320, "quietToMin": 420, "busy": "queue"}
-    assert await console.put(f"{IDENTITIES}/anna/policy", form) == form
-    assert (await entry(console, "anna"))["policy"] == form
-    assert (await console.put(f"{IDENTITIES}/anna/policy", {}))["quietFromMin"] is None
+    assert await console.put(f"{IDENTITIES}/tenant/policy", form) == form
+    assert (await entry(console, "tenant"))["policy"] == form
+    assert (await console.put(f"{IDENTITIES}/tenant/policy", {}))["quietFromMin"] is None
     for wrong in ({"quietFromMin": 1320}, {"quietFromMin": 1440, "quietToMin": 0}, {"busy": "shout"}):
-        assert (await refused(console, "PUT", f"{IDENTITIES}/anna/policy", wrong))[0] == 400
+        assert (await refused(console, "PUT", f"{IDENTITIES}/tenant/policy", wrong))[0] == 400
 
 
 async def test_the_board_tells_who_can_be_rung_and_when_that_was_proven(

@@ -173,7 +173,7 @@ async def test_administrators_add_and_remove_each_other_but_not_the_last(hub: Hu
 
 
 async def test_a_resident_of_the_same_name_is_somebody_else(hub: HubServer) -> None:
-    async with administrator(hub, "anna"), opened(hub, "anna") as resident:
+    async with administrator(hub, "tenant"), opened(hub, "tenant") as resident:
         assert (await resident.ask("GET", "/api/admin/identities"))[0] == 401
 
 

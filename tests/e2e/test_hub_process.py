@@ -137,7 +137,7 @@ async def test_administered_while_it_runs(config: Hub, tmp_path: Path, capsys: p
         assert refusal["data"]["code"] == "unauthorised"
         await people.join("door")
         assert (tmp_path / "hub.db.admin").stat().st_mode & 0o777 == 0o600
-        link = await intercomd_hub("invite", "anna")
+        link = await intercomd_hub("invite", "tenant")
         assert link.startswith(f"http://127.0.0.1:{config.port}/#")
     raw = (tmp_path / "hub.db").read_bytes() + b"".join(path.read_bytes() for path in tmp_path.glob("hub.db-wal"))
     for token in (first, flat_token, people.tokens["door"], link.partition("#")[2]):

@@ -103,7 +103,7 @@ async def test_points_for_plots_and_attempts_at_doors(console: Console) -> None:
 
 async def test_attempts_at_doors_by_page(console: Console) -> None:
     hub: HubServer = console.hub  # type: ignore[attr-defined]
-    row = {"at": 5.0, "who": "anna", "station_id": "gate", "outcome": "opened", "reason": ""}
+    row = {"at": 5.0, "who": "tenant", "station_id": "gate", "outcome": "opened", "reason": ""}
     async with hub._database.transaction() as connection:
         await connection.execute(door_openings.insert(), [{**row, "command_id": f"{number:02}"} for number in range(5)])
     seen: list[str] = []

@@ -136,27 +136,27 @@ async def stations(hub: HubServer, *names: str, group: str | None = None) -> Asy
 
 async def test_an_invitation_works_once_and_for_a_week(hub: HubServer, clock: Clock) -> None:
     async with opened(hub) as first, opened(hub) as second, opened(hub) as third:
-        code = await secret(hub, "invite", "anna")
+        code = await secret(hub, "invite", "tenant")
         assert (await first.sign_in(code))[0] == 200
         status, body = await second.sign_in(code)
         assert (status, body["code"]) == (403, "unauthorised")
-        assert (await first.name(), await second.name()) == ("anna", None)
-        code = await secret(hub, "invite", "anna")
+        assert (await first.name(), await second.name()) == ("tenant", None)
+        code = await secret(hub, "invite", "tenant")
         clock.now_s += sessions.INVITATION_LIFE_S
         assert (await third.sign_in(code))[0] == 403
-        assert await first.name() == "anna", "another invitation ends no session"
+        assert await first.name() == "tenant", "another invitation ends no session"
 
 
 async def test_a_newer_invitation_ends_an_unused_one(hub: HubServer) -> None:
     async with opened(hub) as browser:
-        old, new = await secret(hub, "invite", "anna"), await secret(hub, "invite", "anna")
+        old, new = await secret(hub, "invite", "tenant"), await secret(hub, "invite", "tenant")
         assert (await browser.sign_in(old))[0] == 403
         assert (await browser.sign_in(new))[0] == 200
 
 
 async def test_neither_code_nor_session_is_kept_and_neither_is_a_token(hub: HubServer, tmp_path: Path) -> None:
-    code = await secret(hub, "invite", "anna")
-    async with opened(hub, "bert") as browser:
+    code = await secret(hub, "invite", "tenant")
+    async with opened(hub, "neighbour") as browser:
         session = browser.cookie.partition("=")[2]
         files = b"".join(path.read_bytes() for path in tmp_path.glob("hub.db*") if path.is_file())
         assert code.encode() not in files
@@ -170,49 +170,49 @@ async def test_neither_code_nor_session_is_kept_and_neither_is_a_token(hub: HubS
 
 
 async def test_signing_in_again_ends_the_session_of_this_browser_only(hub: HubServer) -> None:
-    async with opened(hub, "anna") as phone, opened(hub, "anna") as laptop:
-        await phone.sign_in(await secret(hub, "invite", "bert"))
-        assert (await phone.name(), await laptop.name()) == ("bert", "anna")
+    async with opened(hub, "tenant") as phone, opened(hub, "tenant") as laptop:
+        await phone.sign_in(await secret(hub, "invite", "neighbour"))
+        assert (await phone.name(), await laptop.name()) == ("neighbour", "tenant")
         assert len(hub._registry.directory.sessions) == 2
 
 
 async def test_a_session_lasts_from_the_last_visit(hub: HubServer, clock: Clock) -> None:
-    async with opened(hub, "anna") as browser:
+    async with opened(hub, "tenant") as browser:
         for _ in range(3):
             clock.now_s += sessions.SESSION_LIFE_S - 1
-            assert await browser.name() == "anna"
+            assert await browser.name() == "tenant"
         clock.now_s += sessions.SESSION_LIFE_S
         assert await browser.name() is None
 
 
 async def test_the_oldest_of_too_many_sessions_makes_room(hub: HubServer, clock: Clock) -> None:
-    async with opened(hub, "anna") as first:
+    async with opened(hub, "tenant") as first:
         for _ in range(sessions.MAX_SESSIONS):
             clock.now_s += 1
-            async with opened(hub, "anna") as latest:
-                assert await latest.name() == "anna"
+            async with opened(hub, "tenant") as latest:
+                assert await latest.name() == "tenant"
         assert await first.name() is None
         assert len(hub._registry.directory.sessions) == sessions.MAX_SESSIONS
 
 
 async def test_sessions_survive_a_restart_of_the_hub(tmp_path: Path) -> None:
     config = settings(tmp_path)
-    async with HubServer(config, FakeJournal()) as hub, opened(hub, "anna") as browser:
+    async with HubServer(config, FakeJournal()) as hub, opened(hub, "tenant") as browser:
         cookie = browser.cookie
     async with HubServer(config, FakeJournal()) as hub, opened(hub) as browser:
         browser.http.headers["Cookie"] = cookie
-        assert await browser.name() == "anna"
+        assert await browser.name() == "tenant"
 
 
 async def test_revocation_acts_at_once_on_sockets_calls_and_invitations(hub: HubServer) -> None:
-    unused = await secret(hub, "invite", "anna")
+    unused = await secret(hub, "invite", "tenant")
     async with opened(hub) as browser, stations(hub, "door") as people:
         await browser.sign_in(unused)
-        unused = await secret(hub, "invite", "anna")
+        unused = await secret(hub, "invite", "tenant")
         async with tab(browser) as page:
             door = await people.join("door")
-            await talk(door, page, "c1", "anna")
-            assert (await order(hub, "revoke", "anna")).ok
+            await talk(door, page, "c1", "tenant")
+            assert (await order(hub, "revoke", "tenant")).ok
             await asyncio.wait_for(page.gone.wait(), 3)
             assert (await door.hears("call_ended"))["reason"] == "completed"
             assert await browser.name() is None
@@ -226,14 +226,14 @@ async def test_revocation_acts_at_once_on_sockets_calls_and_invitations(hub: Hub
 
 async def test_signing_out_of_one_browser_leaves_what_rings_at_another(hub: HubServer) -> None:
     async with (
-        opened(hub, "anna") as phone,
-        opened(hub, "anna") as laptop,
+        opened(hub, "tenant") as phone,
+        opened(hub, "tenant") as laptop,
         stations(hub, "door") as people,
         tab(phone, "phone") as one,
         tab(laptop, "laptop") as other,
     ):
         door = await people.join("door")
-        await door.call("initiate_call", {"callId": "c1", "recipientId": "anna"})
+        await door.call("initiate_call", {"callId": "c1", "recipientId": "tenant"})
         await one.hears("incoming_call")
         await other.hears("incoming_call")
         assert (await phone.ask("DELETE", "/api/session"))[0] == 200
@@ -260,11 +260,11 @@ async def test_a_station_is_revoked_too_and_nobody_else_can_be(hub: HubServer) -
 @pytest.mark.parametrize("method", ["POST", "DELETE"])
 @pytest.mark.parametrize("origin", [None, "null", "https://evil.example", "http://127.0.0.1:1"])
 async def test_another_site_can_neither_sign_in_nor_out(hub: HubServer, method: str, origin: str | None) -> None:
-    async with opened(hub, "anna") as browser:
+    async with opened(hub, "tenant") as browser:
         code = await secret(hub, "invite", "mallory")
         status, body = await browser.ask(method, "/api/session", origin=origin, json={"code": code})
         assert (status, body["code"]) == (403, "not_allowed")
-        assert await browser.name() == "anna"
+        assert await browser.name() == "tenant"
         assert (await browser.sign_in(code))[0] == 200, "the code was not used up"
 
 
@@ -301,7 +301,7 @@ async def test_strangers_are_told_nothing(hub: HubServer, path: str) -> None:
 
 
 async def test_a_cookie_counts_only_with_an_origin_of_ours(hub: HubServer) -> None:
-    async with opened(hub, "anna") as browser:
+    async with opened(hub, "tenant") as browser:
         for origin in ("http://evil.example", "null"):
             with pytest.raises(aiohttp.WSServerHandshakeError, match="400"):
                 await browser.http.ws_connect(browser.origin + SOCKET, origin=origin)
@@ -314,8 +314,8 @@ async def test_a_cookie_counts_only_with_an_origin_of_ours(hub: HubServer) -> No
 
 async def test_whom_a_resident_may_call(hub: HubServer) -> None:
     async with (
-        opened(hub, "anna", "home") as browser,
-        opened(hub, "bert"),
+        opened(hub, "tenant", "home") as browser,
+        opened(hub, "neighbour"),
         stations(hub, "door") as alone,
         stations(hub, "flat", group="home") as together,
     ):
@@ -335,44 +335,44 @@ async def test_whom_a_resident_may_call(hub: HubServer) -> None:
 
 async def test_a_resident_sees_their_own_calls_and_of_shared_ones_their_own_side(hub: HubServer) -> None:
     async with (
-        opened(hub, "anna", "home") as anna,
-        opened(hub, "bert", "home") as bert,
-        opened(hub, "carl") as carl,
+        opened(hub, "tenant", "home") as tenant,
+        opened(hub, "neighbour", "home") as neighbour,
+        opened(hub, "lodger") as lodger,
         stations(hub, "door", "flat") as people,
-        tab(anna, "a") as hers,
-        tab(bert, "b") as his,
+        tab(tenant, "a") as hers,
+        tab(neighbour, "b") as his,
     ):
         door, flat = await people.join("door"), await people.join("flat")
         await talk(door, hers, "shared", "home")
         await hers.call("end_call", {"callId": "shared"})
         await talk(hers, flat, "own", "flat")
         await flat.call("end_call", {"callId": "own"})
-        await door.call("initiate_call", {"callId": "none", "recipientId": "bert"})
+        await door.call("initiate_call", {"callId": "none", "recipientId": "neighbour"})
         await his.hears("incoming_call", 2)
         await his.call("reject_call", {"callId": "none"})
         await talk(door, flat, "theirs", "flat")
         await door.call("end_call", {"callId": "theirs"})
         seen = {}
-        for name, browser in (("anna", anna), ("bert", bert), ("carl", carl)):
+        for name, browser in (("tenant", tenant), ("neighbour", neighbour), ("lodger", lodger)):
             _, body = await browser.ask("GET", "/api/calls")
             seen[name] = {call["callId"]: call for call in body["calls"]}
-    assert seen["anna"].keys() == {"shared", "own"}
-    assert seen["bert"].keys() == {"shared", "none"}
-    assert seen["carl"] == {}
-    assert (seen["anna"]["shared"]["direction"], seen["anna"]["shared"]["outcome"]) == ("in", "completed")
-    assert (seen["anna"]["own"]["direction"], seen["anna"]["own"]["peer"]) == ("out", "flat")
-    assert seen["bert"]["none"]["outcome"] == "rejected"
-    elsewhere = seen["bert"]["shared"]
+    assert seen["tenant"].keys() == {"shared", "own"}
+    assert seen["neighbour"].keys() == {"shared", "none"}
+    assert seen["lodger"] == {}
+    assert (seen["tenant"]["shared"]["direction"], seen["tenant"]["shared"]["outcome"]) == ("in", "completed")
+    assert (seen["tenant"]["own"]["direction"], seen["tenant"]["own"]["peer"]) == ("out", "flat")
+    assert seen["neighbour"]["none"]["outcome"] == "rejected"
+    elsewhere = seen["neighbour"]["shared"]
     assert (elsewhere["peer"], elsewhere["outcome"], elsewhere["duration"]) == ("door", "answered_elsewhere", 0.0)
-    assert "anna" not in str(elsewhere), "who has answered stays hidden"
+    assert "tenant" not in str(elsewhere), "who has answered stays hidden"
 
 
 async def test_calls_come_in_pages_the_newest_first(hub: HubServer, clock: Clock) -> None:
-    async with opened(hub, "anna") as browser, stations(hub, "door") as people:
+    async with opened(hub, "tenant") as browser, stations(hub, "door") as people:
         door = await people.join("door")
         for number in range(5):
             clock.now_s += 10
-            await door.call("initiate_call", {"callId": f"c{number}", "recipientId": "anna"})
+            await door.call("initiate_call", {"callId": f"c{number}", "recipientId": "tenant"})
         _, body = await browser.ask("GET", "/api/calls?limit=2")
         assert [call["callId"] for call in body["calls"]] == ["c4", "c3"]
         before = body["calls"][-1]["startedAt"]
@@ -397,7 +397,7 @@ async def test_over_tls_the_cookie_is_secure_and_the_page_may_connect(tmp_path: 
     trusting = ssl.create_default_context(cafile=str(cert))
     async with HubServer(config, FakeJournal()) as hub:
         origin = f"https://127.0.0.1:{hub.port}"
-        code = await secret(hub, "invite", "anna")
+        code = await secret(hub, "invite", "tenant")
         async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=trusting)) as http:
             async with http.post(f"{origin}/api/session", json={"code": code}, headers={"Origin": origin}) as response:
                 assert response.status == 200
@@ -416,10 +416,10 @@ async def test_over_tls_the_cookie_is_secure_and_the_page_may_connect(tmp_path: 
 
 
 async def test_a_database_that_cannot_be_written_is_told_as_such(hub: HubServer) -> None:
-    async with opened(hub, "anna") as browser:
-        code = await secret(hub, "invite", "bert")
+    async with opened(hub, "tenant") as browser:
+        code = await secret(hub, "invite", "neighbour")
         await hub._database.close()
         assert (await browser.sign_in(code))[0] == 503
         assert (await browser.ask("DELETE", "/api/session"))[0] == 503
         assert (await browser.ask("GET", "/api/calls"))[0] == 503
-        assert await browser.name() == "anna"
+        assert await browser.name() == "tenant"

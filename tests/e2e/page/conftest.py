@@ -73,10 +73,10 @@ Open = Callable[..., Awaitable[Resident]]
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def open_page(house: House, chromium: Browser, witness: Witness) -> AsyncIterator[Open]:
-    """`await open_page("anna", locale="zh-CN")`: a resident in a browser of their own, signed in."""
+    """`await open_page("tenant", locale="zh-CN")`: a resident in a browser of their own, signed in."""
     async with AsyncExitStack() as stack:
 
-        async def opened(name: str = "anna", group: str | None = None, **options: Any) -> Resident:
+        async def opened(name: str = "tenant", group: str | None = None, **options: Any) -> Resident:
             link = await invite(house, name, group)
             return await stack.enter_async_context(resident(chromium, link, watch=witness.watch, **options))
 
@@ -84,8 +84,8 @@ async def open_page(house: House, chromium: Browser, witness: Witness) -> AsyncI
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def anna(open_page: Open) -> Resident:
-    return await open_page("anna")
+async def tenant(open_page: Open) -> Resident:
+    return await open_page("tenant")
 
 
 @pytest_asyncio.fixture(loop_scope="session")

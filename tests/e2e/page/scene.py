@@ -73,7 +73,7 @@ class Scene:
                 await asyncio.sleep(LOOK_S)
             await self.see(station.name, lambda status: status["phase"] == "idle" and status["error"] is None)
 
-    async def call(self, person: Resident, station: str = "door", name: str = "anna") -> str:
+    async def call(self, person: Resident, station: str = "door", name: str = "tenant") -> str:
         """The station calls, the person answers; the call's id."""
         await self.ask(station, "call", peer=name)
         await person.phase("ringing_in")

@@ -94,20 +94,20 @@ async def test_a_station_is_paired_and_a_resident_invited(hub: HubServer, chromi
         await visit(page, "people")
         await expect(page.locator('[data-key="gate"]')).to_contain_text("Paired")
         await page.click("text=Add a resident")
-        await page.fill("[name=id]", "anna")
-        await page.fill("[name=name]", "Anna")
+        await page.fill("[name=id]", "tenant")
+        await page.fill("[name=name]", "Tenant")
         await page.click("dialog [type=submit]")
         link = await page.inner_text("dialog .secret")
         await done(page)
-        await expect(page.locator('[data-key="anna"] .name')).to_have_text("Anna anna")
+        await expect(page.locator('[data-key="tenant"] .name')).to_have_text("Tenant tenant")
         async with visitor(chromium, witness) as phone:
             await phone.goto(link)
             await phone.click("#sign-in")
-            await expect(phone.locator("#who")).to_have_text("anna")
-        await page.click('[data-key="remove-anna"]')
+            await expect(phone.locator("#who")).to_have_text("tenant")
+        await page.click('[data-key="remove-tenant"]')
         await expect(page.locator("dialog")).to_contain_text("cannot be undone")
         await page.click("dialog .grave")
-        await expect(page.locator('[data-key="anna"]')).to_have_count(0)
+        await expect(page.locator('[data-key="tenant"]')).to_have_count(0)
 
 
 async def test_a_group_in_order(hub: HubServer, chromium: Browser, witness: Witness) -> None:

@@ -34,11 +34,11 @@ async def told(person: Resident, state: str) -> str:
 
 async def test_in_a_call_the_door_is_opened_and_said_to_be(scene: Scene, open_page: Open, house: House) -> None:
     await scene.see("door", is_shut)
-    person = await open_page("berta")
-    await allow(house, "berta", Action.DOOR_IN_CALL)
+    person = await open_page("owner")
+    await allow(house, "owner", Action.DOOR_IN_CALL)
     await person.reload()
     await person.ready()
-    await scene.ask("door", "call", peer="berta")
+    await scene.ask("door", "call", peer="owner")
     await person.phase("ringing_in")
     assert not await person.page.is_visible("#open-door"), "a right for calls counts once both talk"
     await person.answer()

@@ -23,78 +23,78 @@ async def error(person: Resident) -> tuple[str | None, str]:
 
 @pytest.mark.parametrize(("locale", "words"), [("en-GB", "Talking needs the microphone."), ("zh-CN", "需要麦克风权限")])
 async def test_a_forbidden_microphone_on_calling(scene: Scene, open_page: Open, locale: str, words: str) -> None:
-    anna = await open_page("anna", locale=locale, permissions=NOTHING_BUT)
-    await anna.see('#ready[data-state="denied"]')
-    await anna.call("flat")
-    kind, text = await error(anna)
+    tenant = await open_page("tenant", locale=locale, permissions=NOTHING_BUT)
+    await tenant.see('#ready[data-state="denied"]')
+    await tenant.call("flat")
+    kind, text = await error(tenant)
     assert kind == "NotAllowedError"
     assert text.startswith(words)
     assert (await scene.house.status("flat"))["phase"] == "idle", "nobody is rung by somebody who cannot talk"
-    await anna.context.grant_permissions(["microphone"])
-    await anna.click("error-retry")
+    await tenant.context.grant_permissions(["microphone"])
+    await tenant.click("error-retry")
     await scene.phase("flat", "ringing")
-    await anna.hang_up()
+    await tenant.hang_up()
     await scene.phase("flat", "idle")
 
 
 async def test_a_forbidden_microphone_on_answering_leaves_the_call_ringing(
     scene: Scene, open_page: Open, witness: Witness
 ) -> None:
-    anna = await open_page("anna", permissions=NOTHING_BUT)
-    await anna.see('#ready[data-state="denied"]')
-    await scene.ask("door", "call", peer="anna")
-    await anna.phase("ringing_in")
-    await anna.answer()
-    assert (await error(anna))[0] == "NotAllowedError"
+    tenant = await open_page("tenant", permissions=NOTHING_BUT)
+    await tenant.see('#ready[data-state="denied"]')
+    await scene.ask("door", "call", peer="tenant")
+    await tenant.phase("ringing_in")
+    await tenant.answer()
+    assert (await error(tenant))[0] == "NotAllowedError"
     assert (await scene.house.status("door"))["phase"] == "ringing"
     assert witness.names("accept_call", "reject_call") == []
-    await anna.context.grant_permissions(["microphone"])
-    await anna.click("error-retry")
-    await anna.phase("connected")
-    await anna.hang_up()
+    await tenant.context.grant_permissions(["microphone"])
+    await tenant.click("error-retry")
+    await tenant.phase("connected")
+    await tenant.hang_up()
     await scene.phase("door", "idle")
 
 
 async def test_no_microphone_at_all(house: House, scene: Scene) -> None:
-    async with browser(None) as chromium, resident(chromium, await invite(house, "anna")) as anna:
-        await anna.call("flat")
-        kind, text = await error(anna)
+    async with browser(None) as chromium, resident(chromium, await invite(house, "tenant")) as tenant:
+        await tenant.call("flat")
+        kind, text = await error(tenant)
         assert (kind, text) == ("NotFoundError", "No microphone was found. Plug one in, then try again.")
-        await anna.click("error-ok")
-        await anna.see("#veil", state="hidden")
+        await tenant.click("error-ok")
+        await tenant.see("#veil", state="hidden")
 
 
-async def test_a_hub_that_is_away(scene: Scene, anna: Resident, witness: Witness) -> None:
+async def test_a_hub_that_is_away(scene: Scene, tenant: Resident, witness: Witness) -> None:
     witness.excused += ["WebSocket connection to", "Failed to load resource"]
     async with scene.without_hub():
-        await anna.see('#ready[data-state="offline"]')
-        await anna.call("flat")
-        assert (await error(anna))[0] == "NetworkError"
-    await anna.see('#ready[data-state="yes"]', state="attached")
+        await tenant.see('#ready[data-state="offline"]')
+        await tenant.call("flat")
+        assert (await error(tenant))[0] == "NetworkError"
+    await tenant.see('#ready[data-state="yes"]', state="attached")
     assert "initiate_call" not in witness.names("initiate_call"), "a press is never carried out late"
     assert (await scene.house.status("flat"))["phase"] == "idle"
     await scene.see("flat", lambda status: status["link"]["state"] == "registered")
-    await anna.click("error-retry")
+    await tenant.click("error-retry")
     await scene.phase("flat", "ringing")
-    await anna.hang_up()
+    await tenant.hang_up()
     await scene.phase("flat", "idle")
 
 
-async def test_a_station_that_is_not_connected(house: House, anna: Resident) -> None:
+async def test_a_station_that_is_not_connected(house: House, tenant: Resident) -> None:
     await add_station(house, "attic")
-    await anna.reload()
-    await anna.see('#stations li[data-online="false"]:has-text("attic")')
-    await anna.call("attic")
-    assert await error(anna) == ("NetworkError", "attic is not connected at the moment.")
+    await tenant.reload()
+    await tenant.see('#stations li[data-online="false"]:has-text("attic")')
+    await tenant.call("attic")
+    assert await error(tenant) == ("NetworkError", "attic is not connected at the moment.")
 
 
-async def test_nobody_answers(scene: Scene, anna: Resident) -> None:
-    await anna.call("flat")
+async def test_nobody_answers(scene: Scene, tenant: Resident) -> None:
+    await tenant.call("flat")
     await scene.phase("flat", "ringing")
-    await anna.see("#error", RING_S + 5)
-    assert await error(anna) == ("TimeoutError", "flat did not answer in time.")
-    await anna.page.keyboard.press("Escape")
-    await anna.see("#veil", state="hidden")
+    await tenant.see("#error", RING_S + 5)
+    assert await error(tenant) == ("TimeoutError", "flat did not answer in time.")
+    await tenant.page.keyboard.press("Escape")
+    await tenant.see("#veil", state="hidden")
 
 
 async def test_an_address_that_is_not_secure_is_told(house: House, chromium: Browser, witness: Witness) -> None:

@@ -64,87 +64,87 @@ async def check(person: Resident, state: str) -> None:
 @pytest.mark.parametrize(("scheme", "locale"), [("light", "en-GB"), ("dark", "zh-CN")])
 async def test_every_state_is_accessible_and_fits(scene: Scene, open_page: Open, scheme: str, locale: str) -> None:
     await add_station(scene.house, "attic")
-    anna = await open_page("anna", color_scheme=scheme, locale=locale, reduced_motion="reduce")
-    await anna.page.click("#ready summary")
-    await check(anna, "home")
-    await scene.ask("door", "call", peer="anna")
-    await anna.phase("ringing_in")
-    await check(anna, "ringing")
-    await anna.answer()
-    await anna.phase("connected")
-    await anna.click("quality-open")
-    await check(anna, "in call")
-    await anna.hang_up()
-    await anna.phase("idle")
-    await check(anna, "after a call")
-    await anna.call("attic")
-    await anna.see("#error")
-    await check(anna, "error")
-    await anna.click("error-ok")
-    await anna.click("sign-out")
-    await anna.see("#welcome")
-    await check(anna, "signed out")
+    tenant = await open_page("tenant", color_scheme=scheme, locale=locale, reduced_motion="reduce")
+    await tenant.page.click("#ready summary")
+    await check(tenant, "home")
+    await scene.ask("door", "call", peer="tenant")
+    await tenant.phase("ringing_in")
+    await check(tenant, "ringing")
+    await tenant.answer()
+    await tenant.phase("connected")
+    await tenant.click("quality-open")
+    await check(tenant, "in call")
+    await tenant.hang_up()
+    await tenant.phase("idle")
+    await check(tenant, "after a call")
+    await tenant.call("attic")
+    await tenant.see("#error")
+    await check(tenant, "error")
+    await tenant.click("error-ok")
+    await tenant.click("sign-out")
+    await tenant.see("#welcome")
+    await check(tenant, "signed out")
 
 
 async def test_both_languages_and_the_choice_is_kept(open_page: Open) -> None:
-    anna = await open_page("anna", locale="zh-CN")
-    assert await anna.page.inner_text("#ready-title") == "本设备可以响铃"
-    assert await anna.page.get_attribute("html", "lang") == "zh"
-    await anna.click("language")
-    assert await anna.page.inner_text("#ready-title") == "This device rings"
-    await anna.reload()
-    await anna.ready()
-    assert await anna.page.inner_text("#ready-title") == "This device rings"
-    assert await anna.page.get_attribute("html", "lang") == "en"
+    tenant = await open_page("tenant", locale="zh-CN")
+    assert await tenant.page.inner_text("#ready-title") == "本设备可以响铃"
+    assert await tenant.page.get_attribute("html", "lang") == "zh"
+    await tenant.click("language")
+    assert await tenant.page.inner_text("#ready-title") == "This device rings"
+    await tenant.reload()
+    await tenant.ready()
+    assert await tenant.page.inner_text("#ready-title") == "This device rings"
+    assert await tenant.page.get_attribute("html", "lang") == "en"
 
 
-async def test_by_keyboard_alone(scene: Scene, anna: Resident) -> None:
+async def test_by_keyboard_alone(scene: Scene, tenant: Resident) -> None:
     async def tab_to(selector: str) -> None:
         for _ in range(20):
-            if await anna.page.evaluate("(wanted) => document.activeElement.matches(wanted)", selector):
+            if await tenant.page.evaluate("(wanted) => document.activeElement.matches(wanted)", selector):
                 return
-            await anna.page.keyboard.press("Tab")
+            await tenant.page.keyboard.press("Tab")
         raise AssertionError(f"Tab does not reach {selector}")
 
-    await scene.ask("door", "call", peer="anna")
-    await anna.phase("ringing_in")
-    assert await anna.page.evaluate("document.activeElement.id") == "call-name", "a stray key answers nothing"
+    await scene.ask("door", "call", peer="tenant")
+    await tenant.phase("ringing_in")
+    assert await tenant.page.evaluate("document.activeElement.id") == "call-name", "a stray key answers nothing"
     await tab_to("#answer")
-    await anna.page.keyboard.press("Enter")
-    await anna.phase("connected")
+    await tenant.page.keyboard.press("Enter")
+    await tenant.phase("connected")
     await tab_to("#mute")
-    await anna.page.keyboard.press("Space")
-    assert await anna.page.get_attribute("#mute", "aria-pressed") == "true"
+    await tenant.page.keyboard.press("Space")
+    assert await tenant.page.get_attribute("#mute", "aria-pressed") == "true"
     await tab_to("#hang-up")
-    await anna.page.keyboard.press("Enter")
-    await anna.phase("idle")
+    await tenant.page.keyboard.press("Enter")
+    await tenant.phase("idle")
     await tab_to('#stations [aria-label*="flat"]')
-    await anna.page.keyboard.press("Enter")
-    await anna.phase("ringing_out")
+    await tenant.page.keyboard.press("Enter")
+    await tenant.phase("ringing_out")
     await tab_to("#hang-up")
-    await anna.page.keyboard.press("Enter")
-    await anna.phase("idle")
-    assert "flat" in await anna.page.evaluate("document.activeElement.getAttribute('aria-label')")
+    await tenant.page.keyboard.press("Enter")
+    await tenant.phase("idle")
+    assert "flat" in await tenant.page.evaluate("document.activeElement.getAttribute('aria-label')")
 
 
-async def test_names_of_others_stay_text(scene: Scene, anna: Resident, stranger: Client) -> None:
-    await stranger.call("initiate_call", {"callId": "evil-1", "recipientId": "anna"})
-    await anna.phase("ringing_in")
-    assert await anna.page.inner_text("#call-name") == EVIL
-    assert await anna.page.inner_text("#announce") == f"{EVIL} is calling"
-    await anna.decline()
-    await anna.phase("idle")
-    await anna.see('#calls li[data-key="evil-1"]')
-    assert await anna.page.inner_text('#calls li[data-key="evil-1"] .name') == EVIL
-    assert EVIL in await anna.page.locator("#stations .name").all_inner_texts()
-    assert await anna.page.locator("img, b").count() == 0
+async def test_names_of_others_stay_text(scene: Scene, tenant: Resident, stranger: Client) -> None:
+    await stranger.call("initiate_call", {"callId": "evil-1", "recipientId": "tenant"})
+    await tenant.phase("ringing_in")
+    assert await tenant.page.inner_text("#call-name") == EVIL
+    assert await tenant.page.inner_text("#announce") == f"{EVIL} is calling"
+    await tenant.decline()
+    await tenant.phase("idle")
+    await tenant.see('#calls li[data-key="evil-1"]')
+    assert await tenant.page.inner_text('#calls li[data-key="evil-1"] .name') == EVIL
+    assert EVIL in await tenant.page.locator("#stations .name").all_inner_texts()
+    assert await tenant.page.locator("img, b").count() == 0
 
 
 async def test_weight_and_what_a_second_visit_costs(house: House, open_page: Open) -> None:
     sizes: list[tuple[str, int]] = []
-    anna = await open_page("anna")
-    page = await anna.context.new_page()
-    network = await anna.context.new_cdp_session(page)
+    tenant = await open_page("tenant")
+    page = await tenant.context.new_page()
+    network = await tenant.context.new_cdp_session(page)
     await network.send("Network.enable")
     await network.send("Network.setCacheDisabled", {"cacheDisabled": True})
     network.on("Network.loadingFinished", lambda event: sizes.append(("", event["encodedDataLength"])))
@@ -163,13 +163,13 @@ async def test_weight_and_what_a_second_visit_costs(house: House, open_page: Ope
     assert sum(size for _, size in sizes) <= 12_000, "the index and three short answers; the rest is kept"
 
 
-async def test_the_index_is_never_kept_and_the_files_for_ever(anna: Resident) -> None:
-    index = await anna.context.request.get(anna.page.url)
+async def test_the_index_is_never_kept_and_the_files_for_ever(tenant: Resident) -> None:
+    index = await tenant.context.request.get(tenant.page.url)
     assert index.headers["cache-control"] == "no-store"
     paths = re.findall(r'(?:src|href)="(/page/[^"]+)"', await index.text())
     assert len(paths) >= 4
     for path in paths:
-        answer = await anna.context.request.get(anna.page.url.rstrip("/") + path)
+        answer = await tenant.context.request.get(tenant.page.url.rstrip("/") + path)
         assert answer.headers["cache-control"] == "public, max-age=31536000, immutable"
         for name in ("content-security-policy", "x-content-type-options", "referrer-policy", "permissions-policy"):
             assert answer.headers[name]

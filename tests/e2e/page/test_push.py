@@ -96,11 +96,11 @@ async def hub(tmp_path: Path) -> AsyncIterator[HubServer]:
 
 
 async def link(hub: HubServer, host: str = "127.0.0.1") -> str:
-    return f"http://{host}:{hub.port}/#{await secret(hub, 'invite', 'anna')}"
+    return f"http://{host}:{hub.port}/#{await secret(hub, 'invite', 'tenant')}"
 
 
 @asynccontextmanager
-async def anna_with(
+async def tenant_with(
     hub: HubServer, chromium: Browser, witness: Witness, *scripts: str, **options: Any
 ) -> AsyncIterator[Resident]:
     """Signed in; these scripts run before the page's."""
@@ -161,18 +161,18 @@ class Phone:
 @asynccontextmanager
 async def subscribed(hub: HubServer, service: PushService, chromium: Browser, witness: Witness) -> AsyncIterator[Phone]:
     given = json.dumps(service.phone("phone").subscription)
-    async with anna_with(hub, chromium, witness, SUBSCRIBED % given) as anna:
+    async with tenant_with(hub, chromium, witness, SUBSCRIBED % given) as tenant:
         registrations: list[dict[str, Any]] = []
-        devtools = await anna.context.new_cdp_session(anna.page)
+        devtools = await tenant.context.new_cdp_session(tenant.page)
         devtools.on("ServiceWorker.workerRegistrationUpdated", lambda told: registrations.extend(told["registrations"]))
         await devtools.send("ServiceWorker.enable")
-        await anna.see(f'#push:has-text("{ON}")')
-        await anna.click("push")
-        await anna.see(f'#push:has-text("{OFF}")')
-        await until(lambda: bool(registrations and anna.context.service_workers))
-        [worker] = anna.context.service_workers
+        await tenant.see(f'#push:has-text("{ON}")')
+        await tenant.click("push")
+        await tenant.see(f'#push:has-text("{OFF}")')
+        await until(lambda: bool(registrations and tenant.context.service_workers))
+        [worker] = tenant.context.service_workers
         await worker.evaluate(HEARD)
-        yield Phone(anna, devtools, worker, registrations[0]["registrationId"])
+        yield Phone(tenant, devtools, worker, registrations[0]["registrationId"])
 
 
 async def is_subscribed(person: Resident) -> bool:
@@ -198,7 +198,7 @@ async def test_a_closed_page_rings_until_the_call_is_over(
     async with subscribed(hub, service, chromium, witness) as phone, stations(hub, "door") as people:
         door = await people.join("door")
         await phone.close_page()
-        reply = await door.call("initiate_call", {"callId": "c1", "recipientId": "anna"})
+        reply = await door.call("initiate_call", {"callId": "c1", "recipientId": "tenant"})
         assert reply["call"]["phase"] == "ringing", "there is no page, but a phone"
         [ring] = await service.take(1)
         await phone.get(ring.payload)
@@ -220,7 +220,7 @@ async def test_a_tap_opens_the_page_which_has_the_call_and_then_nothing_stays(
         door = await people.join("door")
         address = phone.person.page.url
         await phone.close_page()
-        await door.call("initiate_call", {"callId": "c1", "recipientId": "anna"})
+        await door.call("initiate_call", {"callId": "c1", "recipientId": "tenant"})
         [ring] = await service.take(1)
         await phone.get({**ring.payload, "callId": "c0"})
         await phone.shows(RINGING)
@@ -242,37 +242,37 @@ async def test_it_is_told_and_turned_off_again(
     hub: HubServer, service: PushService, chromium: Browser, witness: Witness
 ) -> None:
     async with subscribed(hub, service, chromium, witness) as phone:
-        anna = phone.person
-        await anna.see("#ready-why:has-text('also while this page is closed')")
-        await anna.page.click("#ready summary")
-        await anna.see('#checks [data-key="closed"][data-good="true"]')
-        await check(anna, "push is on")
-        await anna.reload()
-        await anna.see(f'#push:has-text("{OFF}")')
-        await anna.click("push")
-        await anna.see(f'#push:has-text("{ON}")')
-        assert not await is_subscribed(anna)
-        await anna.reload()
-        await anna.see(f'#push:has-text("{ON}")')
-        assert not await is_subscribed(anna)
+        tenant = phone.person
+        await tenant.see("#ready-why:has-text('also while this page is closed')")
+        await tenant.page.click("#ready summary")
+        await tenant.see('#checks [data-key="closed"][data-good="true"]')
+        await check(tenant, "push is on")
+        await tenant.reload()
+        await tenant.see(f'#push:has-text("{OFF}")')
+        await tenant.click("push")
+        await tenant.see(f'#push:has-text("{ON}")')
+        assert not await is_subscribed(tenant)
+        await tenant.reload()
+        await tenant.see(f'#push:has-text("{ON}")')
+        assert not await is_subscribed(tenant)
 
 
 async def test_a_new_session_keeps_it_and_signing_out_ends_it(
     hub: HubServer, service: PushService, chromium: Browser, witness: Witness
 ) -> None:
     async with subscribed(hub, service, chromium, witness) as phone:
-        anna = phone.person
-        await anna.page.goto(await link(hub))
-        await anna.click("sign-in")
-        await becomes(True, is_subscribed, anna)
-        await anna.see(f'#push:has-text("{OFF}")')
-        await anna.click("sign-out")
-        await anna.see("#welcome")
-        await becomes(False, is_remembered, anna)
-        await anna.page.goto(await link(hub))
-        await anna.click("sign-in")
-        await anna.see(f'#push:has-text("{ON}")')
-        assert not await is_subscribed(anna)
+        tenant = phone.person
+        await tenant.page.goto(await link(hub))
+        await tenant.click("sign-in")
+        await becomes(True, is_subscribed, tenant)
+        await tenant.see(f'#push:has-text("{OFF}")')
+        await tenant.click("sign-out")
+        await tenant.see("#welcome")
+        await becomes(False, is_remembered, tenant)
+        await tenant.page.goto(await link(hub))
+        await tenant.click("sign-in")
+        await tenant.see(f'#push:has-text("{ON}")')
+        assert not await is_subscribed(tenant)
 
 
 @pytest.mark.parametrize(
@@ -288,10 +288,10 @@ async def test_a_new_session_keeps_it_and_signing_out_ends_it(
 async def test_why_it_cannot_is_said(
     hub: HubServer, chromium: Browser, witness: Witness, script: str, permissions: list[str], locale: str, words: str
 ) -> None:
-    async with anna_with(hub, chromium, witness, script, permissions=permissions, locale=locale) as anna:
-        await anna.see(f'#push-why:has-text("{words}")')
-        assert not await anna.page.is_visible("#push")
-        await check(anna, words)
+    async with tenant_with(hub, chromium, witness, script, permissions=permissions, locale=locale) as tenant:
+        await tenant.see(f'#push-why:has-text("{words}")')
+        assert not await tenant.page.is_visible("#push")
+        await check(tenant, words)
 
 
 async def test_an_address_that_is_not_secure_cannot_and_says_so(
@@ -320,27 +320,27 @@ async def test_what_fails_is_said_and_not_called_on(
     hub: HubServer, chromium: Browser, witness: Witness, place: str, error: str, seen: str
 ) -> None:
     script = f'{place} = async () => {{ throw new DOMException("no", "{error}"); }}'
-    async with anna_with(hub, chromium, witness, script) as anna:
-        await anna.click("push")
-        await anna.see(seen)
-        assert OFF not in await anna.page.inner_text("#ready")
-        assert not await is_subscribed(anna)
+    async with tenant_with(hub, chromium, witness, script) as tenant:
+        await tenant.click("push")
+        await tenant.see(seen)
+        assert OFF not in await tenant.page.inner_text("#ready")
+        assert not await is_subscribed(tenant)
 
 
 async def test_where_the_hub_wakes_nobody_nothing_is_said(tmp_path: Path, chromium: Browser, witness: Witness) -> None:
-    async with serving(tmp_path, "") as hub, anna_with(hub, chromium, witness) as anna:
-        async with anna.page.expect_response("**/api/push") as heard:
-            await anna.reload()
+    async with serving(tmp_path, "") as hub, tenant_with(hub, chromium, witness) as tenant:
+        async with tenant.page.expect_response("**/api/push") as heard:
+            await tenant.reload()
         await (await heard.value).finished()
-        await anna.ready()
-        assert not await anna.page.is_visible("#push")
-        assert not await anna.page.is_visible("#push-why")
-        assert anna.context.service_workers == [], "what nobody wants is not loaded"
+        await tenant.ready()
+        assert not await tenant.page.is_visible("#push")
+        assert not await tenant.page.is_visible("#push-why")
+        assert tenant.context.service_workers == [], "what nobody wants is not loaded"
 
 
 async def test_the_worker_is_asked_for_anew(hub: HubServer, chromium: Browser, witness: Witness) -> None:
-    async with anna_with(hub, chromium, witness) as anna:
-        answer = await anna.context.request.get(anna.page.url + "sw.js")
+    async with tenant_with(hub, chromium, witness) as tenant:
+        answer = await tenant.context.request.get(tenant.page.url + "sw.js")
         assert answer.headers["cache-control"] == "no-cache"
         assert answer.headers["content-type"] == "text/javascript; charset=utf-8"
         assert answer.headers["content-security-policy"].startswith("default-src 'self'")

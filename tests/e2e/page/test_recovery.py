@@ -14,63 +14,63 @@ from tests.e2e.page.witness import Witness
 pytestmark = ON_THE_PAGE
 
 
-async def test_a_station_that_is_killed_comes_back_into_the_call(scene: Scene, anna: Resident) -> None:
-    call_id = await scene.call(anna)
+async def test_a_station_that_is_killed_comes_back_into_the_call(scene: Scene, tenant: Resident) -> None:
+    call_id = await scene.call(tenant)
     scene.house.supervisor.kill("door")
     await scene.in_epoch("door", 2)
-    await anna.phase("connected")
-    assert "reconnecting" in await anna.page.evaluate("window.phases")
+    await tenant.phase("connected")
+    assert "reconnecting" in await tenant.page.evaluate("window.phases")
     assert (await scene.phase("door", "connected"))["call"]["callId"] == call_id
-    await scene.hear_each_other(anna)
-    await anna.hang_up()
+    await scene.hear_each_other(tenant)
+    await tenant.hang_up()
     await scene.phase("door", "idle")
 
 
-async def test_a_station_that_was_called_is_killed_and_comes_back(scene: Scene, anna: Resident) -> None:
-    await anna.call("flat")
+async def test_a_station_that_was_called_is_killed_and_comes_back(scene: Scene, tenant: Resident) -> None:
+    await tenant.call("flat")
     await scene.phase("flat", "ringing")
     await scene.ask("flat", "answer")
-    await anna.phase("connected")
+    await tenant.phase("connected")
     await scene.phase("flat", "connected")
     scene.house.supervisor.kill("flat")
     await scene.in_epoch("flat", 2)
-    await anna.phase("connected")
+    await tenant.phase("connected")
     await scene.ask("flat", "hangup")
-    await anna.phase("idle")
+    await tenant.phase("idle")
 
 
-async def test_a_hub_that_dies_does_not_touch_the_call(scene: Scene, anna: Resident, witness: Witness) -> None:
+async def test_a_hub_that_dies_does_not_touch_the_call(scene: Scene, tenant: Resident, witness: Witness) -> None:
     witness.excused += ["WebSocket connection to"]
-    call_id = await scene.call(anna)
+    call_id = await scene.call(tenant)
     async with scene.without_hub():
-        await anna.see('#ready[data-state="offline"]', state="attached")
-        await scene.hear_each_other(anna)
-        await anna.phase("connected")
-    await anna.see('#ready[data-state="yes"]', state="attached")
+        await tenant.see('#ready[data-state="offline"]', state="attached")
+        await scene.hear_each_other(tenant)
+        await tenant.phase("connected")
+    await tenant.see('#ready[data-state="yes"]', state="attached")
     status = await scene.see("door", lambda status: status["link"]["state"] == "registered")
     assert (status["call"]["callId"], status["call"]["epoch"], status["phase"]) == (call_id, 1, "connected")
     assert witness.names("webrtc_restart") == []
     await scene.ask("door", "hangup")
-    await anna.phase("idle")
+    await tenant.phase("idle")
 
 
 async def test_a_page_that_hears_nothing_asks_for_a_new_connection(
-    scene: Scene, anna: Resident, witness: Witness
+    scene: Scene, tenant: Resident, witness: Witness
 ) -> None:
-    call_id = await scene.call(anna)
+    call_id = await scene.call(tenant)
     scene.signal("door", signal.SIGSTOP)
     try:
-        await anna.phase("reconnecting", 4)
+        await tenant.phase("reconnecting", 4)
         async with asyncio.timeout(6):
             while not witness.names("webrtc_restart"):
                 await asyncio.sleep(0.05)
     finally:
         scene.signal("door", signal.SIGCONT)
-    await anna.phase("connected")
+    await tenant.phase("connected")
     status = await scene.see("door", lambda status: status["phase"] == "connected" and status["call"]["epoch"] >= 2)
     assert status["call"]["callId"] == call_id
-    await scene.hear_each_other(anna)
-    await anna.hang_up()
+    await scene.hear_each_other(tenant)
+    await tenant.hang_up()
     await scene.phase("door", "idle")
 
 
@@ -89,21 +89,21 @@ RTCPeerConnection.prototype.setRemoteDescription = async function (description) 
 
 async def test_two_pages_talk_and_candidates_that_overtake_the_offer_are_kept(open_page: Open) -> None:
     """Both trickle; here each description is taken half a second after its candidates have come."""
-    anna, bert = await open_page("anna"), await open_page("bert", group="neighbours")
-    for person in (anna, bert):
+    tenant, neighbour = await open_page("tenant"), await open_page("neighbour", group="neighbours")
+    for person in (tenant, neighbour):
         await person.context.add_init_script(SLOW_AND_COUNTED)
         await person.reload()
         await person.ready()
-    await anna.call("neighbours")
-    await bert.phase("ringing_in")
-    await bert.answer()
-    await anna.phase("connected")
-    await bert.phase("connected")
-    for person in (anna, bert):
+    await tenant.call("neighbours")
+    await neighbour.phase("ringing_in")
+    await neighbour.answer()
+    await tenant.phase("connected")
+    await neighbour.phase("connected")
+    for person in (tenant, neighbour):
         counted = await person.page.evaluate("window.counted")
         assert counted["early"] == 0
         assert counted["late"] > 0
-    heard = find(read_wav(sentence(VOICE)), await anna.hear(SPEECH_S)).correlation
+    heard = find(read_wav(sentence(VOICE)), await tenant.hear(SPEECH_S)).correlation
     assert heard >= SAME_VOICE
-    await bert.hang_up()
-    await anna.phase("idle")
+    await neighbour.hang_up()
+    await tenant.phase("idle")

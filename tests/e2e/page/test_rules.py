@@ -20,10 +20,10 @@ from tests.e2e.page.scene import ON_THE_PAGE
 
 pytestmark = ON_THE_PAGE
 
-CALL = {"callId": "c1", "callerId": "door", "callerName": "Door", "recipientId": "anna"}
+CALL = {"callId": "c1", "callerId": "door", "callerName": "Door", "recipientId": "tenant"}
 INCOMING = {**CALL, "seq": 1, "ringTimeout": 30}
 DIAL = {"type": "dial", "peer": "flat", "name": "Flat", "id": "c1"}
-LINKED = {"type": "linked", "me": "anna", "calls": [], "clock": 0}
+LINKED = {"type": "linked", "me": "tenant", "calls": [], "clock": 0}
 MICROPHONE = {"type": "microphone"}
 STATE = {**CALL, "phase": "connecting", "epoch": 1, "seq": 2, "peerPresent": True}
 
@@ -102,8 +102,8 @@ RENEW = """(async () => {
     const link = new m.Link("i", { known: () => [], servers: (all) => heard.push(all[0].username), changed() {} });
     link.socket = {};
     link.state = "registered";
-    const iceServers = [{ urls: ["turn:t"], username: "1900003600:anna", credential: "x" }];
-    link.issued({ iceServers: [{ ...iceServers[0], username: "1900000600:anna" }], serverTime: 1900000000 });
+    const iceServers = [{ urls: ["turn:t"], username: "1900003600:tenant", credential: "x" }];
+    link.issued({ iceServers: [{ ...iceServers[0], username: "1900000600:tenant" }], serverTime: 1900000000 });
     link.request = async (name) => { asked.push(name); return { ok: true, iceServers, serverTime: 1900000000 }; };
     await link.beat(false);
     link.renewAt = performance.now() - 1;
@@ -116,16 +116,16 @@ RENEW = """(async () => {
 async def test_turn_credentials_are_renewed_before_half_their_life(rules: Rules) -> None:
     asked, heard, next_s = await rules.value("link.js", f"await {RENEW}")
     assert asked == ["heartbeat", "heartbeat", "resync"]
-    assert heard == ["1900000600:anna", "1900003600:anna"]
+    assert heard == ["1900000600:tenant", "1900003600:tenant"]
     assert next_s == 1620
 
 
 @pytest.mark.parametrize(
     ("username", "server_time", "renewal_ms"),
     [
-        ("1900000600:anna", 1900000000, 270_000),
-        ("1900000600:anna", 1800000000, 270_000),  # the clocks differ: ten minutes are assumed
-        ("anna", 1900000000, None),
+        ("1900000600:tenant", 1900000000, 270_000),
+        ("1900000600:tenant", 1800000000, 270_000),  # the clocks differ: ten minutes are assumed
+        ("tenant", 1900000000, None),
         (None, 1900000000, None),
     ],
 )
@@ -281,7 +281,7 @@ async def test_who_waits_knows_its_place_and_waits_as_long_as_the_hub_lets_it(ru
     assert moved["state"]["call"]["queue"] == 1
     rings = await rules.after(*queued, notice("call_initiated", 3, ringTimeout=20))
     assert (rings["state"]["call"]["queue"], rings["shown"], waits(rings)) == (None, "ringing", [120])
-    back = {**LINKED, "calls": [{**CALL, "callerId": "anna", "phase": "ringing", "queuePosition": 2}]}
+    back = {**LINKED, "calls": [{**CALL, "callerId": "tenant", "phase": "ringing", "queuePosition": 2}]}
     reloaded = await rules.after(back)
     assert (reloaded["state"]["call"]["queue"], reloaded["shown"]) == (2, "connecting")
 
@@ -441,7 +441,7 @@ async def test_an_answer_that_the_hub_never_heard_is_given_again(rules: Rules) -
 
 async def test_a_reloaded_page_takes_up_its_call(rules: Rules) -> None:
     for phase in HubPhase.CONNECTING, HubPhase.CONNECTED, HubPhase.INTERRUPTED:
-        found = {**STATE, "phase": phase, "epoch": 3, "answeredAt": 5000, "callerId": "anna", "calleeId": "flat"}
+        found = {**STATE, "phase": phase, "epoch": 3, "answeredAt": 5000, "callerId": "tenant", "calleeId": "flat"}
         back = await rules.after({**LINKED, "calls": [found], "clock": 1000})
         call = back["state"]["call"]
         assert (call["role"], call["peer"], call["epoch"], call["answeredAt"]) == ("caller", "flat", 3, 4_000_000)

@@ -25,17 +25,17 @@ async def revoke(house: House, name: str) -> None:
 
 
 async def test_an_invitation_signs_in_once_and_leaves_no_trace(
-    house: House, chromium: Browser, anna: Resident, witness: Witness
+    house: House, chromium: Browser, tenant: Resident, witness: Witness
 ) -> None:
     witness.excused += ["Failed to load resource: the server responded with a status of 403"]
-    assert "#" not in anna.page.url, "the code does not stay in the address, nor in the history"
-    [cookie] = await anna.context.cookies()
+    assert "#" not in tenant.page.url, "the code does not stay in the address, nor in the history"
+    [cookie] = await tenant.context.cookies()
     assert (cookie["httpOnly"], cookie["sameSite"], cookie["secure"]) == (True, "Strict", False)
-    assert await anna.page.evaluate("document.cookie") == ""
-    link = await invite(house, "anna")
-    await anna.page.goto(link)
-    await anna.click("sign-in")
-    await anna.ready()
+    assert await tenant.page.evaluate("document.cookie") == ""
+    link = await invite(house, "tenant")
+    await tenant.page.goto(link)
+    await tenant.click("sign-in")
+    await tenant.ready()
     stranger = await chromium.new_context(viewport=PHONE)
     await witness.watch(stranger)
     page = await stranger.new_page()
@@ -60,36 +60,36 @@ async def test_without_an_invitation_one_is_told_how_to_get_in(
     await context.close()
 
 
-async def test_signing_out_ends_all_tabs_of_the_browser(anna: Resident, witness: Witness) -> None:
+async def test_signing_out_ends_all_tabs_of_the_browser(tenant: Resident, witness: Witness) -> None:
     # A list that the other tab was just fetching is refused, and the browser reports it.
     witness.excused += ["Failed to load resource: the server responded with a status of 401"]
-    tab = await anna.another_tab()
-    await anna.click("sign-out")
-    await anna.see("#welcome")
+    tab = await tenant.another_tab()
+    await tenant.click("sign-out")
+    await tenant.see("#welcome")
     await tab.see("#welcome")
-    assert await anna.context.cookies() == []
-    await anna.reload()
-    await anna.see("#welcome")
+    assert await tenant.context.cookies() == []
+    await tenant.reload()
+    await tenant.see("#welcome")
 
 
 async def test_a_revoked_resident_is_out_at_once_in_the_middle_of_a_call(
     house: House, scene: Scene, open_page: Open, witness: Witness
 ) -> None:
     witness.excused += ["Failed to load resource: the server responded with a status of 401"]
-    carl = await open_page("carl")
-    await scene.call(carl, name="carl")
-    await revoke(house, "carl")
-    await carl.see("#welcome", 3)
+    lodger = await open_page("lodger")
+    await scene.call(lodger, name="lodger")
+    await revoke(house, "lodger")
+    await lodger.see("#welcome", 3)
     await scene.phase("door", "idle", 3)
-    assert "signed out" in await carl.page.inner_text("#welcome-text")
-    await carl.phase("idle")
-    await carl.reload()
-    await carl.see("#welcome")
-    assert "invitation link" in await carl.page.inner_text("#welcome-text")
+    assert "signed out" in await lodger.page.inner_text("#welcome-text")
+    await lodger.phase("idle")
+    await lodger.reload()
+    await lodger.see("#welcome")
+    assert "invitation link" in await lodger.page.inner_text("#welcome-text")
 
 
-async def test_another_site_may_not_connect_even_with_the_cookie(house: House, anna: Resident) -> None:
-    [cookie] = await anna.context.cookies()
+async def test_another_site_may_not_connect_even_with_the_cookie(house: House, tenant: Resident) -> None:
+    [cookie] = await tenant.context.cookies()
     headers = {"Cookie": f"{cookie['name']}={cookie['value']}"}
     url = house.household.hub_url
     async with ClientSession(headers=headers) as http:

@@ -12,14 +12,14 @@ pytestmark = ON_THE_PAGE
 INSTANCE = "sessionStorage.getItem('intercom.instance')"
 
 
-async def test_two_tabs_ring_and_the_other_stops_at_once(scene: Scene, anna: Resident, witness: Witness) -> None:
-    tab = await anna.another_tab()
-    await scene.ask("door", "call", peer="anna")
-    await anna.phase("ringing_in")
+async def test_two_tabs_ring_and_the_other_stops_at_once(scene: Scene, tenant: Resident, witness: Witness) -> None:
+    tab = await tenant.another_tab()
+    await scene.ask("door", "call", peer="tenant")
+    await tenant.phase("ringing_in")
     await tab.phase("ringing_in")
     await tab.answer()
-    await anna.phase("idle", 2)
-    assert await anna.page.inner_text("#toast") == "Answered on another device."
+    await tenant.phase("idle", 2)
+    assert await tenant.page.inner_text("#toast") == "Answered on another device."
     await tab.phase("connected")
     await scene.phase("door", "connected")
     assert witness.names("accept_call", "reject_call", "end_call") == ["accept_call"]
@@ -28,96 +28,96 @@ async def test_two_tabs_ring_and_the_other_stops_at_once(scene: Scene, anna: Res
 
 
 async def test_two_phones_of_one_resident_ring_and_one_declines_for_both(
-    scene: Scene, anna: Resident, open_page: Open
+    scene: Scene, tenant: Resident, open_page: Open
 ) -> None:
-    laptop = await open_page("anna", viewport={"width": 1280, "height": 800})
-    await anna.ready()
-    await scene.ask("door", "call", peer="anna")
-    await anna.phase("ringing_in")
+    laptop = await open_page("tenant", viewport={"width": 1280, "height": 800})
+    await tenant.ready()
+    await scene.ask("door", "call", peer="tenant")
+    await tenant.phase("ringing_in")
     await laptop.phase("ringing_in")
     await laptop.decline()
-    await anna.phase("idle", 2)
+    await tenant.phase("idle", 2)
     await scene.see("door", lambda status: status["error"] is not None)
 
 
-async def test_a_tab_that_opens_while_it_rings_rings_too(scene: Scene, anna: Resident) -> None:
-    await scene.ask("door", "call", peer="anna")
-    await anna.phase("ringing_in")
-    late = Resident(anna.context, await anna.context.new_page())
-    await late.page.goto(anna.page.url)
+async def test_a_tab_that_opens_while_it_rings_rings_too(scene: Scene, tenant: Resident) -> None:
+    await scene.ask("door", "call", peer="tenant")
+    await tenant.phase("ringing_in")
+    late = Resident(tenant.context, await tenant.context.new_page())
+    await late.page.goto(tenant.page.url)
     await late.phase("ringing_in")
     await late.answer()
     await late.phase("connected")
-    await anna.phase("idle")
+    await tenant.phase("idle")
     await late.hang_up()
     await scene.phase("door", "idle")
 
 
-async def test_a_reloaded_tab_still_rings(scene: Scene, anna: Resident) -> None:
-    await scene.ask("door", "call", peer="anna")
-    await anna.phase("ringing_in")
-    await anna.reload()
-    await anna.phase("ringing_in")
-    await anna.answer()
-    await anna.phase("connected")
+async def test_a_reloaded_tab_still_rings(scene: Scene, tenant: Resident) -> None:
+    await scene.ask("door", "call", peer="tenant")
+    await tenant.phase("ringing_in")
+    await tenant.reload()
+    await tenant.phase("ringing_in")
+    await tenant.answer()
+    await tenant.phase("connected")
     await scene.phase("door", "connected")
-    await anna.hang_up()
+    await tenant.hang_up()
     await scene.phase("door", "idle")
 
 
-async def test_a_callee_who_reloads_is_back_in_the_call(scene: Scene, anna: Resident) -> None:
-    call_id = await scene.call(anna)
-    instance = await anna.page.evaluate(INSTANCE)
-    await anna.reload()
-    await anna.phase("connected")
-    assert await anna.page.evaluate(INSTANCE) == instance
+async def test_a_callee_who_reloads_is_back_in_the_call(scene: Scene, tenant: Resident) -> None:
+    call_id = await scene.call(tenant)
+    instance = await tenant.page.evaluate(INSTANCE)
+    await tenant.reload()
+    await tenant.phase("connected")
+    assert await tenant.page.evaluate(INSTANCE) == instance
     status = await scene.see("door", lambda status: status["phase"] == "connected" and status["call"]["epoch"] == 2)
     assert status["call"]["callId"] == call_id
-    await scene.hear_each_other(anna)
-    assert await anna.page.inner_text("#call-name") == "door"
-    await anna.hang_up()
+    await scene.hear_each_other(tenant)
+    assert await tenant.page.inner_text("#call-name") == "door"
+    await tenant.hang_up()
     await scene.phase("door", "idle")
 
 
-async def test_a_caller_who_reloads_is_back_in_the_call(scene: Scene, anna: Resident) -> None:
-    await anna.call("flat")
+async def test_a_caller_who_reloads_is_back_in_the_call(scene: Scene, tenant: Resident) -> None:
+    await tenant.call("flat")
     await scene.phase("flat", "ringing")
-    await anna.reload()
-    await anna.phase("ringing_out")
+    await tenant.reload()
+    await tenant.phase("ringing_out")
     await scene.ask("flat", "answer")
-    await anna.phase("connected")
+    await tenant.phase("connected")
     call_id = (await scene.phase("flat", "connected"))["call"]["callId"]
-    await anna.reload()
-    await anna.phase("connected")
+    await tenant.reload()
+    await tenant.phase("connected")
     status = await scene.see("flat", lambda status: status["phase"] == "connected" and status["call"]["epoch"] == 2)
     assert status["call"]["callId"] == call_id
-    assert await anna.page.inner_text("#call-name") == "flat"
-    await anna.hang_up()
+    assert await tenant.page.inner_text("#call-name") == "flat"
+    await tenant.hang_up()
     await scene.phase("flat", "idle")
 
 
-async def test_a_copied_tab_has_another_name_and_leaves_the_call_alone(scene: Scene, anna: Resident) -> None:
-    await scene.call(anna)
-    async with anna.context.expect_page() as opened:
+async def test_a_copied_tab_has_another_name_and_leaves_the_call_alone(scene: Scene, tenant: Resident) -> None:
+    await scene.call(tenant)
+    async with tenant.context.expect_page() as opened:
         # What "Duplicate tab" does: the new one begins with the memory of the old one.
-        await anna.page.evaluate("window.open(location.href)")
-    copy = Resident(anna.context, await opened.value)
+        await tenant.page.evaluate("window.open(location.href)")
+    copy = Resident(tenant.context, await opened.value)
     await copy.page.wait_for_load_state()
     await copy.page.evaluate(
-        "(name) => sessionStorage.setItem('intercom.instance', name)", await anna.page.evaluate(INSTANCE)
+        "(name) => sessionStorage.setItem('intercom.instance', name)", await tenant.page.evaluate(INSTANCE)
     )
     await copy.reload()
     await copy.ready()
-    assert await copy.page.evaluate(INSTANCE) != await anna.page.evaluate(INSTANCE)
-    await anna.phase("connected")
+    assert await copy.page.evaluate(INSTANCE) != await tenant.page.evaluate(INSTANCE)
+    await tenant.phase("connected")
     assert (await scene.phase("door", "connected"))["call"]["epoch"] == 1
-    await anna.hang_up()
+    await tenant.hang_up()
     await scene.phase("door", "idle")
 
 
-async def test_a_closed_tab_ends_the_call_after_its_grace(scene: Scene, anna: Resident) -> None:
-    await scene.call(anna)
-    await anna.page.close()
+async def test_a_closed_tab_ends_the_call_after_its_grace(scene: Scene, tenant: Resident) -> None:
+    await scene.call(tenant)
+    await tenant.page.close()
     closed_s = time.monotonic()
     status = await scene.see("door", lambda status: status["phase"] == "idle")
     assert GRACE_S - 1 < time.monotonic() - closed_s < GRACE_S + 5
@@ -125,20 +125,20 @@ async def test_a_closed_tab_ends_the_call_after_its_grace(scene: Scene, anna: Re
 
 
 async def test_a_call_that_was_ended_without_the_hub_stays_ended_when_the_page_is_opened_again(
-    scene: Scene, anna: Resident, witness: Witness
+    scene: Scene, tenant: Resident, witness: Witness
 ) -> None:
     witness.excused += ["WebSocket connection to", "Failed to load resource"]
-    await scene.call(anna)
-    address = anna.page.url
+    await scene.call(tenant)
+    address = tenant.page.url
     async with scene.without_hub():
-        await anna.see('#ready[data-state="offline"]', state="attached")
-        await anna.phase("connected")
-        await anna.hang_up()
-        await anna.phase("idle")
-        await anna.page.goto("about:blank")
+        await tenant.see('#ready[data-state="offline"]', state="attached")
+        await tenant.phase("connected")
+        await tenant.hang_up()
+        await tenant.phase("idle")
+        await tenant.page.goto("about:blank")
         assert witness.names("end_call") == []
-    await anna.page.goto(address)
-    await anna.ready()
+    await tenant.page.goto(address)
+    await tenant.ready()
     await scene.phase("door", "idle")
     # Told with the resync, and perhaps again: the station may ask for a new epoch before the hub has heard of the end.
     assert set(witness.names("end_call", "webrtc_restart")) == {"end_call"}
