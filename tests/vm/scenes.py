@@ -145,7 +145,7 @@ def card_unplugged(bench: Bench) -> None:
         findings.check("card back → open again", taken <= CARD_BACK_S, round(taken, 2), "s", f"≤ {CARD_BACK_S:g}")
         findings.check("the call has outlived it", house.call_id("flat") == before)
         house.speak()
-        # The first seconds are not judged: there both voices were found at 0.57 once, a second later they were whole.
+        # Right after the return both voices were found at 0.57 once; why is not known. Judged after 2 s.
         machine.run("sleep 2")
         _talks(house, findings, "with the card that came back")
 
