@@ -6,7 +6,7 @@ media → playout thread → card. What the parts report comes back as events; w
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +19,6 @@ from intercomd.core.events import (
     Card,
     CardChanged,
     Described,
-    DialRequested,
     DoorPressed,
     Event,
     HangupPressed,
@@ -31,12 +30,10 @@ from intercomd.core.events import (
     PathChanged,
     Received,
     SpeakerPressed,
-    VolumeChosen,
     VolumeStepped,
 )  # fmt: skip
 from intercomd.core.panel import Surroundings, View, view
 from intercomd.core.protocol import Notice, Reply, Request
-from intercomd.core.snapshot import MAX_VOLUME
 from intercomd.core.station import ANSWERED, Phase, Station
 from intercomd.core.vocabulary import Candidate, Metrics, Sdp
 from intercomd.device.asking import Asking
@@ -47,13 +44,14 @@ from intercomd.device.health import process_age_s, process_figures
 from intercomd.device.interpreter import Interpreter
 from intercomd.device.memory import Tidying
 from intercomd.device.network import change_words, followed, link_rerouted, path_doubt
+from intercomd.device.orders import Orders
 from intercomd.device.panel import Panel
 from intercomd.device.proving import Proving
 from intercomd.device.servers import IceServers
 from intercomd.device.settled_line import SettledLine
 from intercomd.device.status import status, words
 from intercomd.errors import ErrorCode
-from intercomd.ids import IdentityId, fresh_call_id
+from intercomd.ids import fresh_call_id
 from intercomd.media.engine import Engine
 from intercomd.ports import Journal, LinkStatus, Media, Paths, PinsError, Signalling, Supervisor
 from intercomd.texts import Language
@@ -127,7 +125,6 @@ class Daemon:
             has_opener="door" in outputs,
             open_s=door_open_s,
         )
-        self._asking = Asking(self._ask_hub, self._now_s, self._talk_with, language)
         self._card_reason = ""
         self._pins_code: ErrorCode | None = None
         self._xrun_reported_s = float("-inf")
@@ -139,6 +136,19 @@ class Daemon:
         self._paths: Paths | None = None
         self._tidying = Tidying()
         self._proving = Proving(self._loop, lambda: self.parts.engine, self.refresh)
+        self._orders = Orders(
+            lambda: self._station,
+            self.post,
+            self._kept,
+            Asking(self._ask_hub, self._now_s, self._talk_with, language),
+            {
+                "door": lambda _arguments: self.door.open(),
+                "locate": self._locate,
+                "drive": self._drive,
+                "prove": lambda order: self._proving.command(order, self._station),
+            },
+            language,
+        )
         self.usable = asyncio.Event()
         """The card's and the link's first word are in: systemd may be told that we are ready."""
         self._first_words: set[str] = set()
@@ -415,65 +425,12 @@ class Daemon:
     # ---------------------------------------------------------------------------------------------- control, Commands
 
     def command(self, name: str, arguments: dict[str, Any]) -> Answer | Awaitable[Answer]:
-        asked = self._asking.command(name, arguments)
-        if asked is not None:
-            return asked
-        commands: dict[str, Callable[[dict[str, Any]], str | None]] = {
-            "call": self._command_call,
-            "answer": self._command_answer,
-            "hangup": self._command_hangup,
-            "speaker": self._command_speaker,
-            "volume": self._command_volume,
-            "locate": self._command_locate,
-            "door": lambda _arguments: self.door.open(),
-            "drive": self._command_drive,
-            "prove": lambda order: self._proving.command(order, self._station),
-        }
-        command = commands.get(name)
-        if command is None:
-            known = ", ".join(("status", "watch", "edges", *commands, *self._asking.names))
-            return {"ok": False, "message": f"unknown command; there are {known}", "exit": 2}
-        refusal = command(arguments)
-        return {"ok": True} if refusal is None else {"ok": False, "message": refusal, "exit": 1}
+        return self._orders.command(name, arguments)
 
-    def _command_call(self, arguments: dict[str, Any]) -> str | None:
-        peer = arguments.get("peer")
-        if not isinstance(peer, str) or not 0 < len(peer) <= 128:
-            return 'a call needs "peer", the name of a station or a group'
-        if self._station.call is not None:
-            return "this station is in a call"
-        self.post(DialRequested(IdentityId(peer), fresh_call_id()))
-        return None
+    def _kept(self) -> Awaitable[bool]:
+        return self.parts.interpreter.kept()
 
-    def _command_answer(self, _arguments: dict[str, Any]) -> str | None:
-        call = self._station.call
-        if call is None or not (call.phase is Phase.RINGING_IN or call.auto):
-            return "nothing rings here"
-        self.post(AnswerRequested())
-        return None
-
-    def _command_hangup(self, _arguments: dict[str, Any]) -> str | None:
-        if self._station.call is None and self._station.failure is None:
-            return "there is no call"
-        self.post(HangupPressed())
-        return None
-
-    def _command_speaker(self, _arguments: dict[str, Any]) -> str | None:
-        self.post(SpeakerPressed())
-        return None
-
-    def _command_volume(self, arguments: dict[str, Any]) -> str | None:
-        percent, kind = arguments.get("percent"), arguments.get("kind")
-        if type(percent) is not int or not 0 <= percent <= MAX_VOLUME:
-            return f'a volume needs "percent", 0 (off) to {MAX_VOLUME}'
-        match kind:
-            case None | "voice" | "ring" | "prompts":
-                self.post(VolumeChosen(percent, kind))
-                return None
-            case _:
-                return 'the "kind" of a volume is voice, ring or prompts; without it, all of them'
-
-    def _command_locate(self, _arguments: dict[str, Any]) -> str | None:
+    def _locate(self, _arguments: dict[str, Any]) -> str | None:
         if self._station.call is not None:
             return "this station is in a call"
         self._sought_until_s = self._loop.time() + LOCATE_S
@@ -481,7 +438,7 @@ class Daemon:
         self.refresh()
         return None
 
-    def _command_drive(self, arguments: dict[str, Any]) -> str | None:
+    def _drive(self, arguments: dict[str, Any]) -> str | None:
         if not self._simulated:
             return "the lines of this station are real: press the button"
         try:

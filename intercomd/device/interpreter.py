@@ -104,6 +104,13 @@ class _HubTime:
     offset_s: float
 
 
+@dataclass(frozen=True, slots=True)
+class _Mark:
+    """Done when its turn comes: all that was posted before it has been carried out."""
+
+    reached: asyncio.Future[None]
+
+
 @dataclass(slots=True)
 class Interpreter:
     """`post` events, `run` for ever. `on_change` hears the state after each event, before its effects: a lamp does not
@@ -113,7 +120,7 @@ class Interpreter:
     outside: Outside
     on_change: Callable[[Station], None]
     store_failing: bool = False
-    _events: asyncio.Queue[Event | _HubTime] = field(default_factory=asyncio.Queue)
+    _events: asyncio.Queue[Event | _HubTime | _Mark] = field(default_factory=asyncio.Queue)
     _timers: dict[str, asyncio.TimerHandle] = field(default_factory=dict)
     _requests: set[asyncio.Task[None]] = field(default_factory=set)
     _last_metrics: Metrics | None = None
@@ -127,15 +134,26 @@ class Interpreter:
         """`StationClock.heard`'s."""
         self._events.put_nowait(_HubTime(offset_s))
 
+    async def kept(self) -> bool:
+        """Whether all that was posted before now is carried out and lies on flash. Ends within the limit of each write
+        that is due, while `run` runs."""
+        mark = _Mark(asyncio.get_running_loop().create_future())
+        self._events.put_nowait(mark)
+        await mark.reached
+        return not self.store_failing
+
     async def run(self) -> None:
         """Until cancelled. An exception here is a fault of ours and ends the process (crash-only)."""
         try:
             while True:
-                event = await self._events.get()
-                if isinstance(event, _HubTime):
-                    await self._follow_time(event.offset_s)
-                else:
-                    await self.handle(event)
+                match await self._events.get():
+                    case _HubTime(offset_s):
+                        await self._follow_time(offset_s)
+                    case _Mark(reached):
+                        if not reached.done():  # who waited may have gone
+                            reached.set_result(None)
+                    case event:
+                        await self.handle(event)
         finally:
             for handle in self._timers.values():
                 handle.cancel()

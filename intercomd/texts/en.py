@@ -32,6 +32,7 @@ _SHOWN: Mapping[str, str] = {
     "button.volume_down": "Quieter",
     "button.hook": "Handset's hook",
     "button.unlock": "Open the door",
+    "store.unkept": "Set, but not kept on flash: a restart takes it back. Try again; the journal says why.",
     "door.not_allowed": "Opening this door is not permitted.",
     "door.user_offline": "The door's station is not connected: nothing was opened.",
     "door.no_door": "This station has no door that can be opened from here.",

@@ -30,6 +30,7 @@ TEXTS: Mapping[str, str] = {
     "button.volume_down": "音量减",
     "button.hook": "叉簧",
     "button.unlock": "开门",
+    "store.unkept": "已设置，但未能写入存储：重启后会恢复原值。请重试；原因见日志。",
     "door.not_allowed": "没有打开此门的权限。",
     "door.user_offline": "门口机未连接，门没有打开。",
     "door.no_door": "此站点没有可从这里打开的门。",

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from intercomd.core.events import CallPressed, Card, CardChanged, LinkUp, Received, Replied, Unanswered
+from intercomd.core.events import CallPressed, Card, CardChanged, LinkUp, Received, Replied, Unanswered, VolumeChosen
 from intercomd.core.protocol import CallAccepted, CallMetrics, InitiateCall, Reply, Resync
 from intercomd.core.station import Phase, Settings, Station
 from intercomd.core.vocabulary import IceServer, Metrics
@@ -249,3 +249,20 @@ async def test_a_disk_that_takes_by_itself_what_it_owed_is_told(
     interpreter.look_at_store()
     assert not interpreter.store_failing
     assert journal.codes.count(ErrorCode.STORE_RECOVERED) == 1
+
+
+async def test_what_is_kept_lies_on_flash(interpreter: Interpreter, diary: Diary) -> None:
+    runner = asyncio.ensure_future(interpreter.run())
+    interpreter.post(VolumeChosen(40, "ring"))
+    assert await interpreter.kept()
+    assert [line[0] for line in diary.lines] == ["volumes", "saved"]
+    diary.refuse_writes = True
+    interpreter.post(VolumeChosen(50, "ring"))
+    assert not await interpreter.kept(), "a disk that takes nothing keeps nothing"
+    gone = asyncio.ensure_future(interpreter.kept())
+    await asyncio.sleep(0)
+    gone.cancel()
+    assert not await interpreter.kept(), "who waited may go"
+    runner.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await runner
