@@ -128,7 +128,8 @@ class Feed:
             self._statuses[station.name] = status
             self._tell({"type": "status", "station": station.name, "status": status})
             panel = status["panel"]
-            for line, value in self._lines[station.name].status({**panel["leds"], **panel["buttons"]}):
+            levels = {**panel["leds"], **panel["outputs"], **panel["buttons"]}
+            for line, value in self._lines[station.name].status(levels):
                 self._tell({"type": "edge", "station": station.name, "line": line, "value": value})
 
     def _edge(self, station: str, line: str, value: bool) -> None:

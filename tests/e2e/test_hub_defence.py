@@ -256,6 +256,23 @@ async def test_who_does_not_introduce_itself_is_shown_out(hub: HubServer, monkey
         await ended(websocket)
 
 
+async def test_whoever_answers_pings_stays_and_whoever_stops_is_ended(
+    config: Hub, tokens: dict[str, str], journal: FakeJournal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(transport, "PING_INTERVAL_S", 0.05)
+    monkeypatch.setattr(transport, "PING_TIMEOUT_S", 0.5)
+    async with HubServer(config, journal) as hub, aiohttp.ClientSession() as http, raw(hub, http) as websocket:
+        await websocket.receive_str()
+        await websocket.send_str(f'40{{"token":"{tokens["door"]}","instance":"1","protocol":1}}')
+        pings = 0
+        async with asyncio.timeout(5.0):
+            while pings < 5:
+                if (await websocket.receive_str()) == "2":
+                    pings += 1
+                    await websocket.send_str("3")
+        await ended(websocket)
+
+
 async def test_another_namespace_is_not_there(hub: HubServer, tokens: dict[str, str]) -> None:
     async with aiohttp.ClientSession() as http, raw(hub, http) as websocket:
         await websocket.receive_str()
