@@ -94,11 +94,12 @@ function point(dot, across, upward, colours, nameOfIdentity, { digits, unit }) {
   return circle;
 }
 
-// One colour for each who heard, by name; more than there are colours share the last.
+// One look for each who heard, by name: so many colours, then the same as rings, which the last of them share.
 export function coloursOf(points, nameOfIdentity) {
   const identities = [...new Set(points.map(({ identity }) => identity))];
   identities.sort((one, other) => nameOfIdentity(one).localeCompare(nameOfIdentity(other)));
-  return new Map(identities.map((identity, place) => [identity, `hue-${Math.min(place, COLOURS - 1)}`]));
+  const look = (place) => (place < COLOURS ? `hue-${place}` : `ring hue-${Math.min(place - COLOURS, COLOURS - 1)}`);
+  return new Map(identities.map((identity, place) => [identity, look(place)]));
 }
 
 export function legend(colours, nameOfIdentity) {

@@ -1,6 +1,6 @@
 // Calls that were, how they were heard, and who had which door opened.
 
-import { getFrom, query } from "./adminapi.js";
+import { getFrom, query, reasonOf } from "./adminapi.js";
 import { valuesOf } from "./admindialog.js";
 import { nameIn } from "./admingroups.js";
 import { button, byName, choice, field, head, input, make, mark } from "./adminparts.js";
@@ -34,8 +34,7 @@ export const records = {
     const doorRows = (told) => told.openings.map((opening) => openingRow(opening, identities));
     const calls = pages("calls", page, (next) => callsOf(asked, next), callRows, app);
     const openings = pages("openings", doors, (next) => openingsOf(asked, next), doorRows, app);
-    const href = `/api/records.csv${query({ ...asked, bom: true })}`;
-    const csv = make("a", { class: "small-act", id: "csv", href, download: "calls.csv" }, text("admin.records.csv"));
+    const csv = sheet(`/api/records.csv${query({ ...asked, bom: true })}`, app);
     const sections = [
       make("section", {}, head(text("admin.records.calls"), csv), calls),
       make("div", { class: "beside-calls" },
@@ -45,6 +44,27 @@ export const records = {
     return [filter(this, identities, app), make("div", { class: "columns wide-first" }, sections)];
   },
 };
+
+// A link, for a browser saves what is long without holding it. It saves a refusal as well, under the sheet's name: so
+// the hub is asked first whether it still knows who asks.
+function sheet(href, app) {
+  const link = make("a", { class: "small-act", id: "csv", href, download: "calls.csv" }, text("admin.records.csv"));
+  let isKnown = false;
+  link.addEventListener("click", async (event) => {
+    if (isKnown) return;
+    event.preventDefault();
+    try {
+      await getFrom("records?limit=1");
+    } catch (error) {
+      if (error.status !== 401) app.tell(reasonOf(error));
+      return;
+    }
+    isKnown = true;
+    link.click();
+    isKnown = false;
+  });
+  return link;
+}
 
 const callsOf = (asked, cursor) => getFrom(`records${query({ ...asked, limit: SHOWN, cursor })}`);
 

@@ -10,14 +10,14 @@ from typing import Any
 import pytest
 import pytest_asyncio
 import sqlalchemy as sa
-from playwright.async_api import Browser, Page, expect
+from playwright.async_api import Browser, Download, Page, expect
 
 from intercomd.fakes.journal import FakeJournal
 from intercomd.hub.server import HubServer
 from intercomd.hub.storage.tables import call_parties, call_records, door_openings
 from tests.e2e.administrators import made
 from tests.e2e.hub_clients import household, settings
-from tests.e2e.page.admin_scene import IN_THE_OFFICE, hears, signed_in, visit
+from tests.e2e.page.admin_scene import IN_THE_OFFICE, REFUSED, hears, signed_in, visit
 from tests.e2e.page.witness import Witness
 
 pytestmark = IN_THE_OFFICE
@@ -119,6 +119,17 @@ async def test_the_sheet_holds_what_was_filtered(
         rows = list(csv.DictReader(io.StringIO(sheet)))
         assert [row["call_id"] for row in rows] == ["call-01", "call-05"]
         assert {row["recipient"] for row in rows} == {"'=desk"}, "a name is no formula"
+
+
+async def test_a_sheet_is_not_a_refusal(hub: HubServer, chromium: Browser, witness: Witness) -> None:
+    witness.excused.append(f"{REFUSED}401")
+    async with signed_in(chromium, witness, hub, "records") as page:
+        saved: list[Download] = []
+        page.on("download", lambda download: saved.append(download))
+        await page.context.clear_cookies()
+        await page.click("#csv")
+        await expect(page.locator(".gate .notice")).to_contain_text("Your session has ended")
+        assert saved == []
 
 
 async def test_nothing_fits_the_filter(hub: HubServer, chromium: Browser, witness: Witness) -> None:
