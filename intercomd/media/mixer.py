@@ -54,6 +54,8 @@ class Mixer:
         for sound in (self._next_of_loop(), self._next_of_jingle()):
             if sound is not None:
                 voice = mix(voice, sound)
+        self._ring.period_over()
+        self._prompts.period_over()
         return voice
 
     def _next_of_loop(self) -> Pcm | None:

@@ -15,14 +15,23 @@ def gain_of(percent: int) -> float:
 
 
 class Fader:
-    """`wanted` may be set from any thread; `faded` belongs to one."""
+    """`wanted` may be set from any thread; the rest belongs to one."""
 
     def __init__(self) -> None:
         self.wanted = 1.0
         self._gain = 1.0
+        self._is_heard = False
+
+    def period_over(self) -> None:
+        """After each period. Where nothing sounded in it, what comes next begins at the wanted gain: a slope from the
+        former one would let a ring that is switched off be heard for a moment."""
+        if not self._is_heard:
+            self._gain = self.wanted
+        self._is_heard = False
 
     def faded(self, period: Pcm) -> Pcm:
         """The period, shape (480,), at the wanted gain, reached within it; as it is where nothing is to be changed."""
+        self._is_heard = True
         gain, self._gain = self._gain, self.wanted
         if period is SILENCE or (gain == 1.0 and self._gain == 1.0):
             return period

@@ -60,8 +60,8 @@ def rig(request: pytest.FixtureRequest) -> Rig:
     if request.param == "real":
         return request.getfixturevalue("relay")  # type: ignore[no-any-return]
     fake = FakeProbe()
-    username, password = coturn.credentials()
-    users = {username: password}
+    # Their names hold the second of their end: those of the next minutes, as the hub would make them.
+    users = dict(coturn.credentials(life_s=600 + later_s) for later_s in range(300))
     urls = [f"turn:localhost:1{more}" for more in ("", "?transport=tcp", "?transport=udp")]
     fake.servers = {url: FakeServer(users=users) for url in urls} | {"stun:localhost:1": FakeServer()}
     return Rig(fake, "localhost", (1, 2), lambda: "")

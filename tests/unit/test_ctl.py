@@ -373,7 +373,10 @@ def watch(path: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
         )
         return started[-1]
 
+    # A shell's background job, as which these tests may run, ignores SIGINT, and so would what it starts.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield start
+    signal.signal(signal.SIGINT, before)
     for process in started:
         process.kill()
         process.communicate(timeout=60)

@@ -52,8 +52,6 @@ def test_voice_ring_and_prompts_are_set_apart(volumes: Volumes, voice: float, ri
             mixer = Mixer()
             mixer.set_volumes(chosen)
             mixer.over(VOICE)  # the slope
-            for fader in (mixer._ring, mixer._prompts):
-                fader.faded(VOICE)
             mixer.loop(tone)
             if jingle:
                 mixer.play(jingle)
@@ -65,3 +63,14 @@ def test_voice_ring_and_prompts_are_set_apart(volumes: Volumes, voice: float, ri
     for tone in (Tone.RINGBACK, Tone.BUSY, Tone.ERROR_NETWORK):
         assert quieter(SILENCE, tone, None) == pytest.approx(prompts, abs=0.1)
     assert quieter(SILENCE, None, Jingle.CONNECTED) == pytest.approx(prompts, abs=0.1)
+
+
+@pytest.mark.parametrize(("tone", "jingle"), [(Tone.RINGING, None), (Tone.RINGBACK, None), (None, Jingle.CONNECTED)])
+def test_what_is_switched_off_in_silence_is_not_heard_for_a_moment(tone: Tone | None, jingle: Jingle | None) -> None:
+    mixer = Mixer()
+    mixer.set_volumes(Volumes(ring=0, prompts=0))
+    mixer.over(SILENCE)
+    mixer.loop(tone)
+    if jingle:
+        mixer.play(jingle)
+    assert not any(mixer.over(SILENCE).any() for _ in range(20))
